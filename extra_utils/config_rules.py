@@ -1,0 +1,162 @@
+"""What must hold between keys, what this version cannot do yet, and what has no effect."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from extra_utils.config import AttackConfig, Config
+from extra_utils.config_check import show
+from extra_utils.config_reader import Given, Json
+from extra_utils.errors import ConfigError
+
+LONGEST_NAME = 100
+IMPLEMENTED: dict[str, list[Any]] = {  # the keys and values whose turn has not come yet
+    "type": ["cifar", "synthetic"],
+    "image_size": [None],
+    "model_name": ["net"],
+    "weights": [None],
+    "freeze_layers": [False],
+    "stem": [None],
+    "syncBN": [False],
+    "partition": ["iid"],
+}
+
+
+def resolve(config: Config) -> Config:
+    """Fills in the defaults that depend on other keys."""
+    num_clients = config.num_clients or config.world_size
+    return replace(
+        config,
+        num_clients=num_clients,
+        clients_per_round=config.clients_per_round or num_clients,
+        model_name=config.model_name or "net",
+    )
+
+
+def check_rules(config: Config, given: Given) -> None:
+    """A ConfigError when a resolved config's keys contradict each other."""
+    _check_name(config, given)
+    _check_implemented(config, given)
+    _check_clients(config, given)
+    if config.attack is not None:
+        _check_attack(config.attack, config, given.where.get("attack", ""))
+
+
+def check_classes(config: Config, given: Given, class_names: list[str]) -> None:
+    """A ConfigError when the attack names a class that the data set lacks."""
+    parameters = config.attack.parameters if config.attack else {}
+    for key in ("source", "target"):
+        number = parameters.get(key)
+        if isinstance(number, int) and number >= len(class_names):
+            raise ConfigError(
+                f"{given.where['attack']}: attack.{key}: got {number}, must be a class of the "
+                f"data set, from 0 ({class_names[0]}) to {len(class_names) - 1} ({class_names[-1]})"
+            )
+
+
+def check_sizes(config: Config, given: Given, num_train: int, num_test: int) -> None:
+    """A ConfigError when the data set has too few images for what is asked."""
+    for key, available in (("num_train", num_train), ("num_test", num_test)):
+        wanted = getattr(config, key)
+        if wanted is not None and wanted > available:
+            raise ConfigError(
+                f"{given.where[key]}: {key}: got {wanted}, the data set has {available} images"
+            )
+    images = config.num_train or num_train
+    assert config.num_clients is not None
+    if config.num_clients > images:
+        where = given.where.get("num_clients") or given.where.get("world_size") or "default"
+        raise ConfigError(
+            f"{where}: num_clients: got {config.num_clients}, must be at most the {images} "
+            "training images, one for each client"
+        )
+
+
+def idle_keys(config: Config, given: Given) -> list[str]:
+    """A warning for each key that was given, is not at its default, and changes nothing."""
+    idle = {
+        "alpha": (config.partition != "dirichlet", 'partition is not "dirichlet"'),
+        "shards_per_client": (config.partition != "shards", 'partition is not "shards"'),
+        "lrf": (config.local_epochs == 1, "with one local epoch the rate stays at lr"),
+        "eval_size": (config.eval_points == 0, "eval_points is 0"),
+        "only_0": (config.eval_points == 0, "eval_points is 0"),
+        "download": (config.type == "synthetic", "synthetic images are made, not loaded"),
+        "offline_data": (config.type == "synthetic", "synthetic images are never missing"),
+    }
+    defaults = {f.name: f.default for f in fields(Config)}
+    warnings = [
+        f"{given.where[key]}: {key}: has no effect here: {reason}"
+        for key, (holds, reason) in idle.items()
+        if holds and key in given.values and getattr(config, key) != defaults[key]
+    ]
+    if config.attack and config.attack.start_round > config.global_epochs:
+        warnings.append(f"{given.where['attack']}: attack.start_round: comes after the last round")
+    return warnings
+
+
+def to_json(config: Config) -> Json:
+    """The config as the JSON object that it is read from; `attack` and `defense` flat."""
+    values = {f.name: getattr(config, f.name) for f in fields(Config)}
+    for key in ("attack", "defense"):
+        nested = values[key]
+        if nested is not None:
+            own = {f.name: getattr(nested, f.name) for f in fields(nested)}
+            values[key] = _without_empty(own | own.pop("parameters"))
+    return values
+
+
+def _without_empty(values: Json) -> Json:
+    return {
+        key: value for key, value in values.items() if value is not None and key != "parameters"
+    }
+
+
+def _check_name(config: Config, given: Given) -> None:
+    name = config.name or ""
+    safe = name.isprintable() and not set(name) & set('/\\:*?"<>|') and name.strip(". ") == name
+    if not name or not safe or len(name) > LONGEST_NAME:
+        raise ConfigError(
+            f"{given.where.get('name', 'config file')}: name: got {show(name)}, must be 1 to "
+            f'{LONGEST_NAME} printable characters, without / \\ : * ? " < > | or a dot at an end'
+        )
+
+
+def _check_implemented(config: Config, given: Given) -> None:
+    assert config.num_clients is not None
+    later = {key: (getattr(config, key), right) for key, right in IMPLEMENTED.items()}
+    later["num_clients"] = (config.num_clients, [config.world_size])
+    later["clients_per_round"] = (config.clients_per_round, [config.num_clients])
+    for key, (value, right) in later.items():
+        if value not in right:
+            raise ConfigError(
+                f"{given.where.get(key, 'default')}: {key}: got {show(value)}, which this version "
+                f"cannot do yet; it can do {', '.join(show(choice) for choice in right)}"
+            )
+
+
+def _check_clients(config: Config, given: Given) -> None:
+    assert config.num_clients is not None
+    assert config.clients_per_round is not None
+    if config.clients_per_round > config.num_clients:
+        raise ConfigError(
+            f"{given.where['clients_per_round']}: clients_per_round: got "
+            f"{config.clients_per_round}, must be at most num_clients, {config.num_clients}"
+        )
+
+
+def _check_attack(attack: AttackConfig, config: Config, where: str) -> None:
+    assert config.num_clients is not None
+    last = config.num_clients - 1
+    strange = [client for client in attack.clients if client > last]
+    if strange and attack.fraction is None:
+        raise ConfigError(
+            f"{where}: attack.clients: got {strange[0]}, must be a client, from 0 to {last}"
+        )
+    if len(set(attack.clients)) < len(attack.clients):
+        raise ConfigError(f"{where}: attack.clients: got a client twice in {show(attack.clients)}")
+    source, target = attack.parameters.get("source"), attack.parameters.get("target")
+    if source is not None and source == target:
+        raise ConfigError(
+            f"{where}: attack.target: got {target}, must be another class than attack.source"
+        )

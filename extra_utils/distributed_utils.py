@@ -1,0 +1,73 @@
+"""The process group: the one module that knows how ranks meet and speak to each other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from extra_utils.marks import RankMarks
+
+FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes at most 24 days
+
+
+@dataclass
+class Ranks:
+    """A rank's view of the process group. One rank alone is a group of one, not another case."""
+
+    rank: int
+    world_size: int
+    marks: RankMarks
+    num_bytes: int = 0  # put on the wire by this rank so far
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this rank is the server, which alone writes files and speaks."""
+        return self.rank == 0
+
+    def sum_exactly(self, values: Tensor) -> None:
+        """Replaces int64 ``values`` by their sum over all ranks. All ranks call this."""
+        assert values.dtype == torch.int64, "floating-point sums depend on their order"
+        self.num_bytes += values.numel() * values.element_size()
+        with self.marks.waiting():
+            dist.all_reduce(values)
+
+
+def to_bits(values: Tensor) -> Tensor:
+    """float64 as the int64 of the same bits.
+
+    Where one rank has a value and all others have 0, the sum of the bits is that value exactly.
+    """
+    return values.contiguous().view(torch.int64)
+
+
+def from_bits(bits: Tensor) -> Tensor:
+    """The float64 values of ``to_bits``."""
+    return bits.contiguous().view(torch.float64)
+
+
+@contextlib.contextmanager
+def process_group(
+    rank: int, world_size: int, meeting_file: Path, threads: int, marks: RankMarks
+) -> Iterator[Ranks]:
+    """Joins the group of all ranks over gloo on loopback. All ranks call this."""
+    torch.set_num_threads(threads)
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+    with marks.waiting():
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{meeting_file}",
+            rank=rank,
+            world_size=world_size,
+            timeout=FOREVER,
+        )
+    yield Ranks(rank, world_size, marks)
+    dist.destroy_process_group()

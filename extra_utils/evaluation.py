@@ -1,0 +1,86 @@
+"""What a model is worth on the test images: its confusion matrix and loss, and their rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from extra_utils.distributed_utils import Ranks, from_bits, to_bits
+
+
+class Batches(Protocol):
+    """What ``evaluate`` needs of a loader."""
+
+    num_classes: int
+
+    @property
+    def num_batches(self) -> int: ...
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Counts of true by predicted class [C, C] as int64, and each batch's loss sum [batches].
+
+    Both are zero for batches that were not looked at, so evaluations of parts add up exactly.
+    """
+
+    confusion: Tensor
+    loss_sums: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """Percent of the images that are classified right."""
+        return 100.0 * int(self.confusion.diagonal().sum()) / int(self.confusion.sum())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy of an image; batches are added in their order."""
+        return float(sum(self.loss_sums.tolist())) / int(self.confusion.sum())
+
+    def rate(self, true_class: int, predicted: int) -> float | None:
+        """Percent of the images of one class that are classified as another; null without any."""
+        total = int(self.confusion[true_class].sum())
+        return 100.0 * int(self.confusion[true_class, predicted]) / total if total else None
+
+    @property
+    def recall(self) -> list[float | None]:
+        """Percent of each class's images that are classified as it."""
+        return [self.rate(c, c) for c in range(len(self.confusion))]
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, loader: Batches, numbers: Iterable[int], on_batch: Callable[[], None]
+) -> Evaluation:
+    """The model, in evaluation mode, on the batches of these numbers."""
+    was_training = model.training
+    model.eval()
+    confusion = torch.zeros(loader.num_classes, loader.num_classes, dtype=torch.int64)
+    loss_sums = torch.zeros(loader.num_batches, dtype=torch.float64)
+    for number in numbers:
+        images, labels = loader.batch(number)
+        logits = model(images)  # [B, C]
+        loss_sums[number] = F.cross_entropy(logits, labels, reduction="sum").double()
+        pairs = labels * loader.num_classes + logits.argmax(dim=1)
+        confusion += pairs.bincount(minlength=confusion.numel()).view_as(confusion)
+        on_batch()
+    model.train(was_training)
+    return Evaluation(confusion, loss_sums)
+
+
+def evaluate_together(
+    ranks: Ranks, model: nn.Module, loader: Batches, on_batch: Callable[[], None]
+) -> Evaluation:
+    """The model on all batches, dealt out to the ranks. All ranks call this."""
+    own = evaluate(model, loader, range(ranks.rank, loader.num_batches, ranks.world_size), on_batch)
+    packed = torch.cat([own.confusion.flatten(), to_bits(own.loss_sums)])
+    ranks.sum_exactly(packed)
+    counts, bits = packed[: own.confusion.numel()], packed[own.confusion.numel() :]
+    return Evaluation(counts.view_as(own.confusion), from_bits(bits))

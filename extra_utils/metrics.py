@@ -1,0 +1,103 @@
+"""metrics.jsonl: one JSON object a line, by ``kind``. Accuracies and rates are in percent."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from extra_utils.config import AttackConfig
+from extra_utils.evaluation import Evaluation
+
+Row = dict[str, Any]
+FILE_NAME = "metrics.jsonl"
+SUMMARY_ROUNDS = 3
+PARTS = ("train", "aggregate", "evaluate", "save")
+
+
+class MetricsWriter:
+    """Appends rows to a run's metrics.jsonl, each batch of them in one write."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._path = run_dir / FILE_NAME
+
+    def write(self, rows: list[Row]) -> None:
+        text = "".join(json.dumps(clean(row), ensure_ascii=False) + "\n" for row in rows)
+        with self._path.open("ab", buffering=0) as file:
+            file.write(text.encode())
+
+
+class Stopwatch:
+    """The seconds of a round's parts, which sum to the round."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+
+    def lap(self, part: str) -> None:
+        """All time since the last lap was spent on this part."""
+        now = time.perf_counter()
+        self.seconds[part] += now - self._last
+        self._last = now
+
+    def restart(self) -> dict[str, float]:
+        """The finished round's seconds."""
+        done, self.seconds = self.seconds, dict.fromkeys(PARTS, 0.0)
+        return done
+
+
+def read_metrics(run_dir: Path) -> list[Row]:
+    """All rows of a run."""
+    lines = (run_dir / FILE_NAME).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:
+    """How the source class fares on the clean test images; null without an attack that has one."""
+    parameters = attack.parameters if attack else {}
+    source, target = parameters.get("source"), parameters.get("target")
+    if not isinstance(source, int) or not isinstance(target, int):
+        return {"source_recall": None, "attack_success_rate": None}
+    return {
+        "source_recall": evaluation.rate(source, source),
+        "attack_success_rate": evaluation.rate(source, target),
+    }
+
+
+def summarize(rounds: list[Row], evaluation: Evaluation) -> Row:
+    """The mean of the last rounds, and the final model's confusion matrix, rows true."""
+    last = [row for row in rounds if row["round"] > 0][-SUMMARY_ROUNDS:]
+    keys = ("accuracy", "loss", "source_recall", "attack_success_rate")
+    means = {key: _mean([row[key] for row in last]) for key in keys}
+    detection = {
+        key: _mean([row["detection"][key] for row in last]) for key in ("precision", "recall")
+    }
+    matrix = evaluation.confusion.tolist()
+    return {"kind": "summary", **means, "detection": detection, "confusion_matrix": matrix}
+
+
+def versions() -> dict[str, str]:
+    """Of all that a figure may depend on."""
+    from importlib.metadata import version
+
+    packages = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    return {"python": platform.python_version(), **packages}
+
+
+def clean(value: Any) -> Any:
+    """JSON has no NaN and no Infinity: they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: clean(entry) for key, entry in value.items()}
+    return [clean(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """The mean of those that are there; null without any."""
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    return statistics.fmean(numbers) if numbers else None

@@ -1,0 +1,103 @@
+"""A data set: one uint8 array of images and their labels for training, one for the test.
+
+Both lie in a cache folder on disk and are memory-mapped, so that all ranks share one copy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+Images = NDArray[np.uint8]
+SPLITS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set beside its arrays."""
+
+    name: str
+    synthetic: bool
+    class_names: list[str]
+    mean: list[float]  # per channel over the training set, in units of 0..255
+    std: list[float]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images [N, H, W, C] as uint8, and labels [N]."""
+
+    images: Images
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set as the ranks see it."""
+
+    info: DatasetInfo
+    train: Split
+    test: Split
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.info.class_names)
+
+
+def save_dataset(folder: Path, dataset: Dataset) -> None:
+    """Writes the arrays and, last, the JSON file that says what they are."""
+    for name, split in zip(SPLITS, (dataset.train, dataset.test), strict=True):
+        np.save(folder / f"{name}_images.npy", split.images)
+        np.save(folder / f"{name}_labels.npy", split.labels)
+    text = json.dumps(asdict(dataset.info), ensure_ascii=False)
+    (folder / "info.json").write_text(text, encoding="utf-8")
+
+
+def open_dataset(folder: Path) -> Dataset:
+    """The data set in a cache folder; its images stay on disk until they are looked at.
+
+    Raises ValueError or OSError where the folder does not hold a whole data set.
+    """
+    info = DatasetInfo(**json.loads((folder / "info.json").read_text(encoding="utf-8")))
+    train, test = (_open_split(folder, name) for name in SPLITS)
+    return Dataset(info, train, test)
+
+
+def describe_pixels(images: Images) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of [N, H, W, C], from exact integer sums."""
+    counts = np.stack(
+        [np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])]
+    ).astype(np.float64)  # [C, 256]
+    values = np.arange(256.0)
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    variance = counts @ values**2 / total - mean**2
+    std = np.sqrt(np.maximum(variance, 1.0))  # an all-black channel is not divided by zero
+    return mean.tolist(), std.tolist()
+
+
+def balanced_subset(labels: Labels, size: int, generator: np.random.Generator) -> Labels:
+    """Indices [size], ascending: as many of each class as there are, the classes taking turns."""
+    order = generator.permutation(len(labels))
+    turn = np.empty(len(labels), dtype=np.int64)  # how many of its class come before an image
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        turn[members] = np.arange(len(members))
+    first = np.lexsort((labels, turn))[:size]
+    return np.sort(first)
+
+
+def _open_split(folder: Path, name: str) -> Split:
+    images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
+    labels = np.load(folder / f"{name}_labels.npy")
+    if images.ndim != 4 or images.dtype != np.uint8 or len(images) != len(labels):
+        raise ValueError(f"{folder}: the {name} arrays do not fit together")
+    return Split(images, labels)

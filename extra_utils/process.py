@@ -1,0 +1,20 @@
+"""What every module that starts processes needs to know of the machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from multiprocessing.context import BaseContext
+
+
+def process_context() -> BaseContext:
+    """``fork`` on Linux, where it saves each process the imports; ``spawn`` elsewhere."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

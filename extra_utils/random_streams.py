@@ -1,0 +1,42 @@
+"""Every random draw comes from a stream named by its purpose, client and round.
+
+So a draw depends on nothing that was drawn before it: not on the process, not on the order of
+the clients, not on whether the run was resumed.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a stream is for. The numbers are part of every result: never change one."""
+
+    MODEL = 0
+    SUBSET = 1
+    PARTITION = 2
+    ATTACKERS = 3
+    TRAINING = 4
+    SYNTHETIC = 5
+    SAMPLES = 6
+
+
+def stream(
+    seed: int, purpose: Purpose, client: int = 0, round_index: int = 0
+) -> np.random.Generator:
+    """The generator of one purpose, client and round."""
+    return np.random.default_rng(sequence(seed, purpose, client, round_index))
+
+
+def torch_seed(seed: int, purpose: Purpose, client: int = 0, round_index: int = 0) -> int:
+    """A 63-bit seed of the same name, for what only torch can draw."""
+    state = sequence(seed, purpose, client, round_index).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def sequence(
+    seed: int, purpose: Purpose, client: int = 0, round_index: int = 0
+) -> np.random.SeedSequence:
+    return np.random.SeedSequence(seed, spawn_key=(int(purpose), client, round_index))

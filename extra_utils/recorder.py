@@ -1,0 +1,127 @@
+"""Rank 0 writes the run down; the other ranks hold a recorder that does nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from extra_utils.checkpoint import save_checkpoint, save_model
+from extra_utils.config import Config
+from extra_utils.config_rules import to_json
+from extra_utils.distributed_utils import Ranks
+from extra_utils.evaluation import Evaluation
+from extra_utils.messages import ClientReport, RoundResult
+from extra_utils.metrics import MetricsWriter, Row, Stopwatch, attack_rates, summarize, versions
+from extra_utils.model import num_parameters
+from extra_utils.my_dataset import Dataset
+from extra_utils.progress import Display
+from extra_utils.utils import save_class_indices
+
+
+class Recorder:
+    """The recorder of the ranks other than 0."""
+
+    def start(self, dataset: Dataset, model: nn.Module, shard_sizes: list[int]) -> None:
+        """Before anything is computed."""
+
+    def lap(self, part: str) -> None:
+        """The time since the last call was spent on this part of the round."""
+
+    def end_round(
+        self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
+    ) -> None:
+        """The round is over; ``result`` is None for round 0, the untrained model."""
+
+    def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
+        """The last round is over."""
+
+
+def choose_recorder(ranks: Ranks, config: Config, run_dir: Path, display: Display) -> Recorder:
+    """Rank 0 alone writes."""
+    return MainRecorder(ranks, config, run_dir, display) if ranks.is_main else Recorder()
+
+
+class MainRecorder(Recorder):
+    """Writes metrics.jsonl, checkpoint.pth and model.pth, and feeds the display."""
+
+    def __init__(self, ranks: Ranks, config: Config, run_dir: Path, display: Display) -> None:
+        self._ranks, self._config, self._run_dir = ranks, config, run_dir
+        self._display = display
+        self._metrics = MetricsWriter(run_dir)
+        self._stopwatch = Stopwatch()
+        self._rounds: list[Row] = []
+        self._attackers = set(config.attack.clients) if config.attack else set()
+
+    def start(self, dataset: Dataset, model: nn.Module, shard_sizes: list[int]) -> None:
+        save_class_indices(self._run_dir, dataset.info.class_names)
+        row = {
+            "kind": "run",
+            "dataset": dataset.info.name,
+            "synthetic": dataset.info.synthetic,
+            "num_train": sum(shard_sizes),
+            "num_test": self._config.num_test or len(dataset.test),
+            "num_params": num_parameters(model),
+            "class_names": dataset.info.class_names,
+            "shard_sizes": shard_sizes,
+            "threads_per_process": self._config.threads_per_process,
+            "versions": versions(),
+        }
+        self._metrics.write([row])
+
+    def lap(self, part: str) -> None:
+        self._stopwatch.lap(part)
+
+    def end_round(
+        self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
+    ) -> None:
+        rows = (
+            [row for report in result.reports for row in self._client_rows(round_index, report)]
+            if result
+            else []
+        )
+        every = self._config.checkpoint_every
+        if result and every and round_index % every == 0:
+            save_checkpoint(self._run_dir, model, round_index, to_json(self._config))
+        self.lap("save")
+        round_row = self._round_row(round_index, evaluation)
+        self._metrics.write([*rows, round_row])
+        self._rounds.append(round_row)
+        self._ranks.marks.beat()
+        self._display.end_round(round_row)
+
+    def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
+        self._metrics.write([summarize(self._rounds, evaluation)])
+        save_model(self._run_dir, model)
+        self._display.close()
+
+    def _client_rows(self, round_index: int, report: ClientReport) -> list[Row]:
+        place: dict[str, Any] = {"round": round_index, "client": report.client_id}
+        points = [{"kind": "point", **place, **vars(point)} for point in report.points]
+        client = {
+            "kind": "client",
+            **place,
+            "num_samples": report.num_samples,
+            "train_loss": report.train_loss,
+            "class_mean": report.class_mean,
+            "attacker": report.client_id in self._attackers,
+            "flagged": None,  # the rule `mean` does not filter
+            "weight": report.weight,
+        }
+        return [*points, client]
+
+    def _round_row(self, round_index: int, evaluation: Evaluation) -> Row:
+        num_bytes, self._ranks.num_bytes = self._ranks.num_bytes, 0
+        return {
+            "kind": "round",
+            "round": round_index,
+            "accuracy": evaluation.accuracy,
+            "loss": evaluation.loss,
+            "recall": evaluation.recall,
+            **attack_rates(evaluation, self._config.attack),
+            "backdoor_success_rate": None,
+            "detection": {"precision": None, "recall": None},
+            "bytes_per_rank": num_bytes,
+            "seconds": self._stopwatch.restart(),
+        }

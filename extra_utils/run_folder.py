@@ -1,0 +1,52 @@
+"""The folder of one run: made anew, never written over."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from extra_utils.config import Config
+from extra_utils.config_rules import to_json
+from extra_utils.errors import ConfigError
+from extra_utils.files import write_whole
+
+
+def make_run_folder(config: Config, run_dir: str | None) -> Path:
+    """``run_dir``, or ``<output_dir>/<name>-<time>``. Raises ConfigError where it is in use."""
+    try:
+        return _exact_folder(Path(run_dir)) if run_dir is not None else _dated_folder(config)
+    except OSError as error:
+        where = (
+            f"command line: run_dir: got {run_dir}" if run_dir else f"output_dir: {error.filename}"
+        )
+        raise ConfigError(f"{where}: cannot be made: {error.strerror}") from None
+
+
+def save_config(run_dir: Path, config: Config) -> None:
+    """The resolved config, usable again with ``--config``."""
+    text = json.dumps(to_json(config), indent=2, ensure_ascii=False) + "\n"
+    write_whole(run_dir / "config.json", text.encode())
+
+
+def _exact_folder(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ConfigError(
+            f"command line: run_dir: got {folder}, which is not empty, must be a new folder"
+        )
+    return folder
+
+
+def _dated_folder(config: Config) -> Path:
+    """Two runs that start in the same second get two folders."""
+    parent, stem = Path(config.output_dir), f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1

@@ -1,0 +1,61 @@
+"""The class table and the image viewer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from extra_utils.files import write_whole
+from extra_utils.my_dataset import Images, Labels
+
+CLASS_INDICES = "class_indices.json"
+COLUMNS = 8  # images in a row of the viewer
+
+
+def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
+    """class number to class name as JSON, UTF-8 and not escaped."""
+    table = {str(number): name for number, name in enumerate(class_names)}
+    text = json.dumps(table, ensure_ascii=False, indent=2) + "\n"
+    write_whole(run_dir / CLASS_INDICES, text.encode("utf-8", "backslashreplace"))
+
+
+def draw_samples(
+    path: Path, rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], title: str
+) -> None:
+    """Each row's images [N, H, W, C] under their labels; a label that was changed is marked.
+
+    A row is (images, true labels, labels trained on), by the client's name.
+    """
+    from matplotlib.figure import Figure  # not before the ranks are done: they have no use for it
+
+    from extra_utils.figures import ATTACKER, save
+
+    figure = Figure(figsize=(1.35 * COLUMNS, 1.75 * len(rows) + 0.6))
+    figure.suptitle(title)
+    for row, (client, (images, true, trained)) in enumerate(rows.items()):
+        for column in range(min(COLUMNS, len(images))):
+            axes = figure.add_subplot(len(rows), COLUMNS, row * COLUMNS + column + 1)
+            axes.imshow(images[column].squeeze(), cmap="gray", vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+            flipped = true[column] != trained[column]
+            text = names[trained[column]]
+            axes.set_title(
+                f"{names[true[column]]}\n→ {text}" if flipped else text,
+                fontsize=8, color=ATTACKER if flipped else "black",
+            )  # fmt: skip
+            for spine in axes.spines.values():
+                spine.set(color=ATTACKER if flipped else "black", linewidth=2 if flipped else 0.5)
+            if column == 0:
+                axes.set_ylabel(client, fontsize=8)
+    figure.tight_layout()
+    save(figure, path)
+
+
+def pick_samples(true: Labels, trained: Labels, generator: np.random.Generator) -> Labels:
+    """Which of a shard's images to show: up to half changed ones, then others, at random."""
+    order = generator.permutation(len(true))
+    is_changed = (true != trained)[order]
+    changed, others = order[is_changed][: COLUMNS // 2], order[~is_changed]
+    return np.concatenate([changed, others])[:COLUMNS]

@@ -1,0 +1,163 @@
+"""Disjoint shards of the training images, and the batches that a client draws from its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+from torch import Tensor
+
+from extra_utils.config import Config
+from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, balanced_subset
+from extra_utils.random_streams import Purpose, stream
+
+PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
+UPRIGHT = ("mnist",)  # digits are not mirrored
+EVAL_BATCH = 1000  # images of a test batch; fixed, since it fixes the order of the loss's sum
+
+Indices = NDArray[np.int64]
+
+
+def partition_iid(
+    num_images: int, num_clients: int, generator: np.random.Generator
+) -> list[Indices]:
+    """Indices for each client: shuffled, disjoint, covering, and equal in number within one."""
+    return np.array_split(generator.permutation(num_images), num_clients)
+
+
+def make_shards(config: Config, dataset: Dataset) -> list[Indices]:
+    """Each client's indices into the training images. The same on every rank."""
+    assert config.num_clients is not None
+    chosen = choose_images(dataset.train.labels, config.num_train, config.seed, part=0)
+    generator = stream(config.seed, Purpose.PARTITION)
+    return [chosen[own] for own in partition_iid(len(chosen), config.num_clients, generator)]
+
+
+def tested_indices(config: Config, dataset: Dataset) -> Indices:
+    """The test images of this run."""
+    return choose_images(dataset.test.labels, config.num_test, config.seed, part=1)
+
+
+def eval_indices(config: Config, dataset: Dataset) -> Indices:
+    """Those of the run's test images on which local models are evaluated."""
+    test = tested_indices(config, dataset)
+    return test[choose_images(dataset.test.labels[test], config.eval_size, config.seed, part=2)]
+
+
+def choose_images(labels: Labels, size: int | None, seed: int, part: int) -> Indices:
+    """All images, or a class-balanced choice of them that depends on the seed alone."""
+    if size is None or size >= len(labels):
+        return np.arange(len(labels))
+    return balanced_subset(labels, size, stream(seed, Purpose.SUBSET, part))
+
+
+def share_out(samples: dict[int, int], world_size: int) -> list[list[int]]:
+    """Each rank's clients: client i on rank i where there is one each, else even by samples."""
+    if sorted(samples) == list(range(world_size)):
+        return [[client_id] for client_id in range(world_size)]
+    shares: list[list[int]] = [[] for _ in range(world_size)]
+    loads = [0] * world_size
+    for client_id in sorted(samples, key=lambda c: (-samples[c], c)):  # largest first
+        rank = loads.index(min(loads))
+        shares[rank].append(client_id)
+        loads[rank] += samples[client_id]
+    return shares
+
+
+class Normalizer:
+    """uint8 images [B, H, W, C] to float32 [B, C, H, W] of mean 0 and deviation 1 per channel."""
+
+    def __init__(self, info: DatasetInfo) -> None:
+        std = torch.tensor(info.std, dtype=torch.float64)
+        self._scale = (1 / std).float()
+        self._shift = (-torch.tensor(info.mean, dtype=torch.float64) / std).float()
+
+    def __call__(self, images: Images) -> Tensor:
+        pixels = torch.from_numpy(images)
+        normalized = (pixels * self._scale).add_(self._shift)
+        return normalized.permute(0, 3, 1, 2)  # laid out as channels_last, without a copy
+
+
+class TrainLoader:
+    """The batches of one client's shard.
+
+    ``labels`` [N] are the client's own copy, in the order of ``indices``: an attack on the labels
+    is one assignment to them.
+    """
+
+    def __init__(self, split: Split, indices: Indices, info: DatasetInfo, config: Config) -> None:
+        self.labels: Labels = split.labels[indices]
+        self._images = split.images
+        self._indices = indices
+        self._normalize = Normalizer(info)
+        self._batch_size = config.batch_size
+        self._padding = split.images.shape[1] // PADDING_SHARE if config.augment else 0
+        self._mirrors = config.augment and config.type not in UPRIGHT
+
+    @property
+    def num_samples(self) -> int:
+        return len(self._indices)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of an epoch; the last one may be smaller."""
+        return -(-self.num_samples // self._batch_size)
+
+    def epoch(self, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images [B, C, H, W] and labels [B], each image once, in the generator's order."""
+        order = generator.permutation(self.num_samples)
+        moves = generator.integers(2 * self._padding + 1, size=(2, self.num_samples))
+        mirrored = generator.random(self.num_samples) < (0.5 if self._mirrors else 0.0)
+        for start in range(0, self.num_samples, self._batch_size):
+            batch = slice(start, start + self._batch_size)
+            images = self._images[self._indices[order[batch]]]
+            if self._padding:
+                images = crop(images, self._padding, *moves[:, batch])
+            if self._mirrors:
+                images[mirrored[batch]] = images[mirrored[batch], :, ::-1]
+            yield self._normalize(images), torch.from_numpy(self.labels[order[batch]])
+
+
+class TestLoader:
+    """The test images, or some of them, in batches that are the same on every rank."""
+
+    __test__ = False  # not one for pytest
+
+    def __init__(self, split: Split, indices: Indices, info: DatasetInfo) -> None:
+        self._split, self._indices, self._normalize = split, indices, Normalizer(info)
+        self.num_classes = len(info.class_names)
+
+    @property
+    def num_samples(self) -> int:
+        return len(self._indices)
+
+    @property
+    def num_batches(self) -> int:
+        return -(-self.num_samples // EVAL_BATCH)
+
+    def batch(self, number: int) -> tuple[Tensor, Tensor]:
+        """Images [B, C, H, W] and labels [B] of one batch."""
+        part = self._indices[number * EVAL_BATCH : (number + 1) * EVAL_BATCH]
+        images = self._normalize(self._split.images[part])
+        return images, torch.from_numpy(self._split.labels[part])
+
+
+def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:
+    """Images [B, H, W, C] padded with black on all sides, cut out again at (down, right) [B]."""
+    size, height, width, channels = images.shape
+    padded = np.zeros(
+        (size, height + 2 * padding, width + 2 * padding, channels), dtype=images.dtype
+    )
+    padded[:, padding : padding + height, padding : padding + width] = images
+    image, row, pixel, value = padded.strides
+    places = 2 * padding + 1
+    windows = as_strided(  # [B, down, right, H, W * C]: a window's rows lie in one piece
+        padded,
+        (size, places, places, height, width * channels),
+        (image, row, pixel, row, value),
+    )
+    cut: Images = windows[np.arange(size), down, right].reshape(images.shape)
+    return cut
