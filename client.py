@@ -19,7 +19,7 @@ from extra_utils.random_streams import Purpose, stream, torch_seed
 from extra_utils.utils import pick_samples
 from federal_defense.attacks import attack_labels
 from get_weight_matrix import class_mean, integer_values, weight_diff
-from my_data_loader import TestLoader, TrainLoader, eval_indices, make_shards
+from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards
 
 SAMPLED_CLIENTS = 4  # rows of samples.png
 
@@ -93,7 +93,9 @@ class Clients:
     def __init__(self, config: Config, dataset: Dataset, observer: Observer) -> None:
         self._config, self._dataset, self._observer = config, dataset, observer
         self._shards = make_shards(config, dataset)
-        self._eval_loader = TestLoader(dataset.test, eval_indices(config, dataset), dataset.info)
+        self._eval_loader = TestLoader(
+            dataset.test, choose_eval_images(config, dataset), dataset.info
+        )
 
     @property
     def shard_sizes(self) -> list[int]:

@@ -97,11 +97,11 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
     from extra_utils.progress import Observer, choose_display
     from extra_utils.recorder import choose_recorder
     from get_weight_matrix import RoundSum, apply_result
-    from my_data_loader import TestLoader, share_out, tested_indices
+    from my_data_loader import TestLoader, choose_test_images, share_out
 
     # the same on every rank
     dataset = open_dataset(data_folder)
-    test_loader = TestLoader(dataset.test, tested_indices(config, dataset), dataset.info)
+    test_loader = TestLoader(dataset.test, choose_test_images(config, dataset), dataset.info)
     model = build_model(config, dataset.num_classes)
 
     # rank 0 alone writes and speaks

@@ -31,23 +31,23 @@ def partition_iid(
 def make_shards(config: Config, dataset: Dataset) -> list[Indices]:
     """Each client's indices into the training images. The same on every rank."""
     assert config.num_clients is not None
-    chosen = choose_images(dataset.train.labels, config.num_train, config.seed, part=0)
+    chosen = _choose(dataset.train.labels, config.num_train, config.seed, part=0)
     generator = stream(config.seed, Purpose.PARTITION)
     return [chosen[own] for own in partition_iid(len(chosen), config.num_clients, generator)]
 
 
-def tested_indices(config: Config, dataset: Dataset) -> Indices:
+def choose_test_images(config: Config, dataset: Dataset) -> Indices:
     """The test images of this run."""
-    return choose_images(dataset.test.labels, config.num_test, config.seed, part=1)
+    return _choose(dataset.test.labels, config.num_test, config.seed, part=1)
 
 
-def eval_indices(config: Config, dataset: Dataset) -> Indices:
+def choose_eval_images(config: Config, dataset: Dataset) -> Indices:
     """Those of the run's test images on which local models are evaluated."""
-    test = tested_indices(config, dataset)
-    return test[choose_images(dataset.test.labels[test], config.eval_size, config.seed, part=2)]
+    test = choose_test_images(config, dataset)
+    return test[_choose(dataset.test.labels[test], config.eval_size, config.seed, part=2)]
 
 
-def choose_images(labels: Labels, size: int | None, seed: int, part: int) -> Indices:
+def _choose(labels: Labels, size: int | None, seed: int, part: int) -> Indices:
     """All images, or a class-balanced choice of them that depends on the seed alone."""
     if size is None or size >= len(labels):
         return np.arange(len(labels))
@@ -68,7 +68,7 @@ def share_out(samples: dict[int, int], world_size: int) -> list[list[int]]:
 
 
 class Normalizer:
-    """uint8 images [B, H, W, C] to float32 [B, C, H, W] of mean 0 and deviation 1 per channel."""
+    """uint8 images [B, H, W, C] to float32 [B, C, H, W]: minus the mean, by the deviation."""
 
     def __init__(self, info: DatasetInfo) -> None:
         std = torch.tensor(info.std, dtype=torch.float64)

@@ -169,7 +169,8 @@ def _override(given: Given, overrides: Mapping[str, str]) -> Given:
             raise ConfigError(
                 f"{COMMAND_LINE}: unknown key {show(key)}; only attack and defense nest"
             )
-        values[outer] = _override_nested(outer, inner, parsed[key], values.get(outer))
+        old = values.get(outer, {"name": "mean"} if outer == "defense" else None)
+        values[outer] = _override_nested(outer, inner, parsed[key], old)
         where[outer] = COMMAND_LINE
     return Given(values, where)
 

@@ -15,7 +15,7 @@ from typing import Any
 from extra_utils.my_dataset import Dataset, open_dataset, save_dataset
 
 CACHE_NAME = ".fl-cache"
-FORMAT = 1  # goes up when the files or what is in them change
+FORMAT = 2  # goes up when the files or what is in them change
 
 
 @dataclass(frozen=True)

@@ -174,9 +174,14 @@ def _explain(ranks: list[Any], receiver: Any, marks: Marks) -> str:
     if killed:
         rank, number = killed[0]
         return f"{marks.describe(rank)} was killed by {signal.Signals(number).name}"
-    for report in sorted(reports, key=lambda report: report.was_waiting):
-        return f"{marks.describe(report.rank)}: {report.text}"
-    rank, code = next((r, p.exitcode) for r, p in enumerate(ranks) if p.exitcode)
+    reported = {report.rank for report in reports}
+    silent = [(r, p.exitcode) for r, p in enumerate(ranks) if p.exitcode and r not in reported]
+    at_fault = [report for report in reports if not report.was_waiting] or (
+        [] if silent else reports
+    )
+    if at_fault:
+        return f"{marks.describe(at_fault[0].rank)}: {at_fault[0].text}"
+    rank, code = silent[0]
     return f"{marks.describe(rank)} ended with exit status {code}"
 
 

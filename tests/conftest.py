@@ -1,0 +1,27 @@
+"""Fixtures that many tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import run_main, write_config
+
+
+@pytest.fixture(scope="session")
+def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder for the whole session, so that the synthetic images are made once."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, data_path: Path) -> Path:
+    """The folder of a tiny finished run with the attacker of the main job, for reading only."""
+    folder = tmp_path_factory.mktemp("finished")
+    attack = {"name": "label_flip", "clients": [2]}
+    config = write_config(folder, data_path=str(data_path), attack=attack, global_epochs=2)
+    done = run_main("--config", str(config), f"--run_dir={folder / 'run'}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"run folder: {folder / 'run'}"
+    return folder / "run"

@@ -1,0 +1,58 @@
+"""Data sets on disk, their description, and balanced choices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extra_utils.my_dataset import balanced_subset, describe_pixels, open_dataset, save_dataset
+from tests.helpers import make_dataset
+
+
+def test_a_saved_data_set_opens_as_it_was_and_stays_on_disk(tmp_path: Path) -> None:
+    dataset = make_dataset()
+    save_dataset(tmp_path, dataset)
+    opened = open_dataset(tmp_path)
+    assert opened.info == dataset.info
+    assert np.array_equal(opened.train.images, dataset.train.images)
+    assert np.array_equal(opened.test.labels, dataset.test.labels)
+    assert isinstance(opened.train.images, np.memmap)
+
+
+@pytest.mark.parametrize("name", ["train_images.npy", "test_labels.npy", "info.json"])
+def test_a_folder_with_a_cut_off_file_does_not_open(name: str, tmp_path: Path) -> None:
+    save_dataset(tmp_path, make_dataset())
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises((ValueError, OSError)):
+        open_dataset(tmp_path)
+
+
+def test_pixels_are_described_as_numpy_would() -> None:
+    images = make_dataset(num_train=700).train.images
+    mean, std = describe_pixels(images)
+    assert mean == pytest.approx(images.mean(axis=(0, 1, 2)))
+    assert std == pytest.approx(images.std(axis=(1, 2)).mean(axis=0))
+    assert describe_pixels(np.zeros((2, 4, 4, 1), dtype=np.uint8)) == ([0.0], [1.0])
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    share=st.floats(0.01, 1),
+    seed=st.integers(0, 9),
+)
+def test_a_balanced_subset_takes_turns_among_the_classes(
+    labels: list[int], share: float, seed: int
+) -> None:
+    array = np.array(labels)
+    size = max(1, int(share * len(labels)))
+    chosen = balanced_subset(array, size, np.random.default_rng(seed))
+    assert len(set(chosen)) == size
+    assert (np.diff(chosen) > 0).all()
+    counts = np.bincount(array[chosen], minlength=5)
+    short = counts < np.bincount(array, minlength=5)  # classes that had more to give
+    assert not short.any() or counts.max() - counts[short].min() <= 1

@@ -1,0 +1,100 @@
+"""What the tests share: tiny configs, the program as a subprocess, and functions on real ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
+
+ROOT = Path(__file__).parent.parent
+Row = dict[str, Any]
+TINY = {
+    "type": "synthetic",
+    "num_train": 300,
+    "num_test": 100,
+    "global_epochs": 1,
+    "local_epochs": 1,
+    "eval_points": 2,
+}
+
+
+def write_config(folder: Path, **keys: Any) -> Path:
+    """A config file in the folder: the tiny one with these keys on top."""
+    path = folder / "tiny.json"
+    path.write_text(json.dumps(TINY | keys), encoding="utf-8")
+    return path
+
+
+def start_main(*options: str, **how: Any) -> subprocess.Popen[str]:
+    """Starts ``python main.py`` with these options from the project's root."""
+    command = [sys.executable, str(ROOT / "main.py"), *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **({"cwd": ROOT} | pipes | how))
+
+
+def run_main(*options: str, timeout: float = 120, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Runs ``python main.py`` to its end."""
+    with start_main(*options, **how) as process:
+        out, err = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def run_distributed(function: Callable[..., Any], world_size: int, folder: Path) -> list[Any]:
+    """Calls ``function(ranks)`` on real ranks in a fresh interpreter; what each rank returned.
+
+    The interpreter is fresh because ranks must not be forked after torch has computed.
+    """
+    name = f"{function.__module__}:{function.__qualname__}"
+    command = [sys.executable, "-m", "tests.ranks", name, str(world_size), str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    files = [folder / f"rank{rank}.json" for rank in range(world_size)]
+    return [json.loads(path.read_text()) for path in files]
+
+
+def read_rows(run_dir: Path, kind: str | None = None) -> list[Row]:
+    lines = (run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [row for row in rows if kind is None or row["kind"] == kind]
+
+
+def rows_without_times(run_dir: Path) -> list[Row]:
+    """What two equal runs must have in common."""
+    measured = ("seconds", "bytes_per_rank")
+    return [{k: v for k, v in row.items() if k not in measured} for row in read_rows(run_dir)]
+
+
+def processes_of(run_dir: Path) -> list[int]:
+    """The processes whose command line names this run's folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if entry.name.isdigit() and any(os.fsencode(str(run_dir)) in part for part in command):
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+def make_dataset(num_train: int = 60, num_test: int = 20, side: int = 32) -> Dataset:
+    """Random images in ten classes that take turns."""
+    generator = np.random.default_rng(0)
+    splits = [
+        Split(
+            generator.integers(256, size=(size, side, side, 3), dtype=np.uint8),
+            np.arange(size, dtype=np.int64) % 10,
+        )
+        for size in (num_train, num_test)
+    ]
+    mean, std = describe_pixels(splits[0].images)
+    info = DatasetInfo("random", True, [f"class {c}" for c in range(10)], mean, std)
+    return Dataset(info, *splits)

@@ -1,0 +1,170 @@
+"""A client's local training: state in, state out."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from client import Client, Clients, cosine_rate, mean, sample_rows
+from extra_utils.config import AttackConfig, Config
+from extra_utils.marks import Marks
+from extra_utils.model import Net, build_model
+from extra_utils.my_dataset import Dataset
+from extra_utils.process import process_context
+from extra_utils.progress import Display, Observer
+from extra_utils.random_streams import Purpose, stream
+from get_weight_matrix import class_mean, weight_diff
+from my_data_loader import TrainLoader
+from tests.helpers import make_dataset
+
+CONFIG = Config(
+    type="synthetic",
+    num_clients=3,
+    clients_per_round=3,
+    local_epochs=2,
+    batch_size=8,
+    eval_points=2,
+)
+FLIP = AttackConfig(name="label_flip", clients=[2], parameters={"source": 1, "target": 4})
+
+
+def make_observer() -> Observer:
+    return Observer(Marks(process_context(), 1).writer(0), Display())
+
+
+def make_clients(config: Config, dataset: Dataset) -> Clients:
+    return Clients(config, dataset, make_observer())
+
+
+def train_plainly(client: Client, config: Config, model: Net, round_index: int) -> Net:
+    """The same training once more, in torch's own words."""
+    local = copy.deepcopy(model).train()
+    optimizer = torch.optim.Adam(local.parameters(), lr=config.lr, fused=True)
+    draws = stream(config.seed, Purpose.TRAINING, client.client_id, round_index)
+    for epoch in range(config.local_epochs):
+        optimizer.param_groups[0]["lr"] = cosine_rate(config, epoch)
+        for images, labels in client.train_loader.epoch(draws):
+            optimizer.zero_grad()
+            F.cross_entropy(local(images), labels).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return local
+
+
+def test_local_training_is_torchs_own_adam_and_leaves_the_global_model_alone() -> None:
+    dataset = make_dataset()
+    model = build_model(CONFIG, 10)
+    before = copy.deepcopy(model.state_dict())
+    client = make_clients(CONFIG, dataset).make(1, round_index=3)
+    update = client.local_train(model, 3)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert isinstance(model, Net)
+    expected = train_plainly(client, CONFIG, model, 3)
+    assert torch.equal(update.diff, weight_diff(expected, model))
+    assert torch.equal(update.class_mean, class_mean(expected))
+    assert update.num_samples == 20
+
+
+def test_a_clients_training_depends_on_its_number_and_the_round_only() -> None:
+    dataset = make_dataset()
+    model = build_model(CONFIG, 10)
+    clients = make_clients(CONFIG, dataset)
+    first = clients.make(0, 1).local_train(model, 1)
+    clients.make(1, 1).local_train(model, 1)
+    again = clients.make(0, 1).local_train(model, 1)
+    other_round = clients.make(0, 2).local_train(model, 2)
+    assert torch.equal(first.diff, again.diff)
+    assert not torch.equal(first.diff, other_round.diff)
+
+
+def test_points_are_spread_over_each_epoch() -> None:
+    update = make_clients(CONFIG, make_dataset()).make(0, 1).local_train(build_model(CONFIG, 10), 1)
+    assert [(point.epoch, point.step) for point in update.points] == [
+        (1, 2),
+        (1, 3),
+        (2, 5),
+        (2, 6),
+    ]
+    assert all(0 <= point.accuracy <= 100 and point.loss > 0 for point in update.points)
+    steps = [2, 1, 2, 1]  # what each point's loss is the mean of
+    losses = [point.loss for point in update.points]
+    assert update.train_loss == pytest.approx(np.dot(steps, losses) / 6)
+
+
+def test_more_points_than_batches_are_one_a_batch() -> None:
+    config = replace(CONFIG, eval_points=50, local_epochs=1)
+    update = make_clients(config, make_dataset()).make(0, 1).local_train(build_model(config, 10), 1)
+    assert [point.step for point in update.points] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("key", "value"), [("eval_points", 0), ("only_0", True)])
+def test_local_evaluation_can_be_left_out(key: str, value: int) -> None:
+    config = replace(CONFIG, **{key: value})
+    clients, model = make_clients(config, make_dataset()), build_model(config, 10)
+    assert clients.make(1, 1).local_train(model, 1).points == []
+    drawn = clients.make(0, 1).local_train(model, 1)
+    assert len(drawn.points) == (4 if config.only_0 else 0)
+    full = make_clients(CONFIG, make_dataset()).make(0, 1).local_train(model, 1)
+    assert torch.equal(drawn.diff, full.diff)  # looking does not change what is trained
+
+
+def test_an_attacker_trains_on_flipped_labels_from_its_first_round_on() -> None:
+    dataset = make_dataset()
+    config = replace(CONFIG, attack=replace(FLIP, start_round=2))
+    clients = make_clients(config, dataset)
+    honest = dataset.train.labels[clients._shards[2]]
+    assert np.array_equal(clients.make(2, 1).train_loader.labels, honest)
+    flipped = clients.make(2, 2).train_loader.labels
+    assert np.array_equal(flipped, np.where(honest == 1, 4, honest))
+    assert 1 in honest
+    assert np.array_equal(
+        clients.make(1, 2).train_loader.labels, dataset.train.labels[clients._shards[1]]
+    )
+
+
+def test_model_eval_counts_what_is_right() -> None:
+    dataset = make_dataset()
+    client = make_clients(CONFIG, dataset).make(0, 1)
+    model = build_model(CONFIG, 10)
+    model.train()
+    evaluation = client.model_eval(model)
+    images, labels = client.eval_loader.batch(0) if client.eval_loader else (None, None)
+    with torch.inference_mode():
+        logits = model(images)
+    assert evaluation.accuracy == 5 * int((logits.argmax(1) == labels).sum())  # of 20 images
+    assert evaluation.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert model.training
+
+
+def test_the_rate_follows_the_cosine_over_the_local_epochs() -> None:
+    config = replace(CONFIG, local_epochs=4, lr=1.0, lrf=0.2)
+    rates = [cosine_rate(config, epoch) for epoch in range(4)]
+    half = math.sqrt(0.5)
+    expected = [1.0, 0.6 + 0.4 * half, 0.6, 0.6 - 0.4 * half]
+    assert rates == pytest.approx(expected)
+
+
+def test_an_empty_last_batch_does_not_exist() -> None:
+    dataset = make_dataset()
+    loader = TrainLoader(dataset.train, np.arange(16), dataset.info, CONFIG)
+    assert [len(labels) for _, labels in loader.epoch(np.random.default_rng(0))] == [8, 8]
+
+
+def test_mean_is_exact() -> None:
+    assert mean([0.1] * 10) == 0.1
+
+
+def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:
+    dataset = make_dataset(num_train=600)
+    config = replace(CONFIG, num_clients=9, attack=replace(FLIP, clients=[7]))
+    rows = sample_rows(config, dataset)
+    assert list(rows) == ["client 0", "client 1", "client 2", "client 7"]
+    images, true, trained = rows["client 7"]
+    assert images.shape == (8, 32, 32, 3)
+    assert set(zip(true[true != trained], trained[true != trained], strict=True)) == {(1, 4)}
+    assert np.array_equal(rows["client 0"][1], rows["client 0"][2])

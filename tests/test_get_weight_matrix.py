@@ -1,0 +1,157 @@
+"""Class means, weight differences, and their exact sum."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from extra_utils.distributed_utils import Ranks
+from extra_utils.errors import ClientFailed
+from extra_utils.marks import Marks
+from extra_utils.messages import Point, RoundResult, Update
+from extra_utils.process import process_context
+from get_weight_matrix import (
+    FIXED_POINT,
+    RoundSum,
+    apply_result,
+    class_mean,
+    integer_values,
+    to_fixed_point,
+    weight_diff,
+)
+from tests.helpers import run_distributed
+
+
+def make_update(client_id: int, diff: list[float], num_samples: int = 1) -> Update:
+    return Update(
+        client_id=client_id,
+        num_samples=num_samples,
+        diff=torch.tensor(diff, dtype=torch.float64),
+        counters=torch.tensor([10 * client_id]),
+        class_mean=torch.tensor([client_id + 0.1, -0.0], dtype=torch.float64),
+        train_loss=0.1 * client_id,
+        points=[Point(1, 3, 0.25, 50.0)] if client_id == 1 else [],
+    )
+
+
+class Counting(nn.Module):
+    """Three weights, two biases and a counter: [1, 1] -> [2]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(1, 2, bias=False)
+        self.register_buffer("counter", torch.tensor(0))
+
+
+def test_class_mean_is_the_row_mean_plus_the_bias_share() -> None:
+    layer = nn.Linear(2, 3)
+    layer.weight.data = torch.tensor([[1.0, 2.0], [3.0, 5.0], [-1.0, 1.0]])
+    layer.bias.data = torch.tensor([1.0, 0.0, -4.0])
+    assert class_mean(layer).tolist() == [2.0, 4.0, -2.0]
+
+
+def test_class_mean_equals_the_articles_matrix_product() -> None:
+    layer = nn.Linear(84, 10)
+    ones = torch.ones(84, 1) / 84
+    expected = layer.weight.mm(ones) + layer.bias.unsqueeze(1) / 84
+    assert torch.allclose(class_mean(layer).float(), expected.flatten(), atol=1e-7)
+
+
+def test_class_mean_refuses_a_model_without_a_full_last_layer() -> None:
+    with pytest.raises(ValueError, match="last layer, the model has Conv2d"):
+        class_mean(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
+
+
+def test_weight_diff_and_apply_are_inverse() -> None:
+    old, new = nn.Linear(3, 2), nn.Linear(3, 2)
+    diff = weight_diff(new, old)
+    apply_result(old, RoundResult(diff, torch.zeros(0, dtype=torch.int64), []))
+    assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
+
+
+def test_apply_sets_the_counters() -> None:
+    model = Counting()
+    apply_result(model, RoundResult(torch.zeros(2, dtype=torch.float64), torch.tensor([7]), []))
+    assert integer_values(model).tolist() == [7]
+
+
+def test_fixed_point_is_exact_to_its_unit() -> None:
+    diff = torch.tensor([1.0, -2.5, 2.0**-44, 1e-20], dtype=torch.float64)
+    assert to_fixed_point(diff, 1.0).tolist() == [2**44, -5 * 2**43, 1, 0]
+    thirds = to_fixed_point(torch.tensor([0.1], dtype=torch.float64), 1 / 3).item()
+    assert abs(thirds / FIXED_POINT - 0.1 / 3) <= 0.5 / FIXED_POINT
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2.0**18, -(2.0**18)])
+def test_a_difference_that_does_not_fit_names_its_client(value: float) -> None:
+    round_sum = RoundSum({4: 1}, num_points=0)
+    with pytest.raises(ClientFailed, match="client 4 diverged"):
+        round_sum.add(make_update(4, [0.0, value]))
+
+
+def test_the_largest_differences_of_all_clients_do_not_overflow() -> None:
+    limit = math.nextafter(2.0**18, 0)
+    parts = [to_fixed_point(torch.tensor([limit], dtype=torch.float64), 1 / 3) for _ in range(3)]
+    total = sum(part.item() for part in parts)
+    assert total < 2**63
+    assert total / FIXED_POINT == pytest.approx(limit)
+
+
+def weighted_mean(ranks: Ranks) -> dict[str, Any]:
+    """DEFINITIONS: the weighted mean of {1, 4} with n = {3, 1} is 1.75."""
+    samples = {0: 3, 1: 1}
+    round_sum = RoundSum(samples, num_points=2)
+    for client_id, diff in ((0, [1.0, 1.0]), (1, [4.0, 4.0])):
+        if client_id % ranks.world_size == ranks.rank:
+            round_sum.add(make_update(client_id, diff, samples[client_id]))
+    result = round_sum.reduce(ranks, Counting())
+    return {
+        "diff": result.diff.tolist(),
+        "counters": result.counters.tolist(),
+        "reports": [
+            [r.client_id, r.num_samples, r.weight, r.train_loss, r.class_mean, len(r.points)]
+            for r in result.reports
+        ],
+        "point": vars(result.reports[1].points[0]),
+        "bytes": ranks.num_bytes,
+    }
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_all_ranks_get_the_weighted_mean_and_every_report(world_size: int, tmp_path: Path) -> None:
+    for result in run_distributed(weighted_mean, world_size, tmp_path):
+        assert result["diff"] == [1.75, 1.75]
+        assert result["counters"] == [10]
+        assert result["reports"] == [
+            [0, 3, 0.75, 0.0, [0.1, -0.0], 0],
+            [1, 1, 0.25, 0.1, [1.1, -0.0], 1],
+        ]
+        assert result["point"] == {"epoch": 1, "step": 3, "loss": 0.25, "accuracy": 50.0}
+        assert result["bytes"] == 8 * (2 + 2 * (2 + 2 + 1 + 4 * 2))
+
+
+def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:
+    generator = torch.Generator().manual_seed(0)
+    diffs = torch.randn(7, 100, dtype=torch.float64, generator=generator)
+    samples = {client: 3 * client + 1 for client in range(7)}
+    sums = []
+    for order in (range(7), reversed(range(7)), (3, 0, 6, 1, 5, 2, 4)):
+        round_sum = RoundSum(samples, num_points=0)
+        for client in order:
+            round_sum.add(make_update(client, diffs[client].tolist(), samples[client]))
+        sums.append(round_sum._sum)
+    assert sums[0] is not None
+    assert all(torch.equal(sums[0], other) for other in sums[1:] if other is not None)
+
+
+def test_marks_writer_is_what_ranks_expect() -> None:
+    marks = Marks(process_context(), 2)
+    ranks = Ranks(1, 2, marks.writer(1))
+    ranks.marks.place(3, 5)
+    assert marks.describe(1) == "rank 1 (client 5, round 3)"
+    assert not ranks.is_main

@@ -1,0 +1,159 @@
+"""Shards, batches, cropping, and how clients are shared out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extra_utils.config import Config
+from extra_utils.random_streams import Purpose, stream
+from my_data_loader import (
+    Normalizer,
+    TestLoader,
+    TrainLoader,
+    choose_eval_images,
+    choose_test_images,
+    crop,
+    make_shards,
+    partition_iid,
+    share_out,
+)
+from tests.helpers import make_dataset
+
+CONFIG = Config(type="synthetic", num_clients=3, batch_size=8)
+
+
+@given(num_images=st.integers(1, 300), num_clients=st.integers(1, 300), seed=st.integers(0, 9))
+def test_iid_shards_are_disjoint_cover_all_and_are_even(
+    num_images: int, num_clients: int, seed: int
+) -> None:
+    generator = stream(seed, Purpose.PARTITION)
+    shards = partition_iid(num_images, num_clients, generator)
+    assert np.array_equal(np.sort(np.concatenate(shards)), np.arange(num_images))
+    sizes = [len(shard) for shard in shards]
+    assert len(sizes) == num_clients
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:
+    dataset = make_dataset()
+    config = replace(CONFIG, num_train=31)
+    first, again = (np.concatenate(make_shards(config, dataset)) for _ in range(2))
+    other = np.concatenate(make_shards(replace(config, seed=1), dataset))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert len(set(first)) == 31
+    counts = np.bincount(dataset.train.labels[first], minlength=10)
+    assert set(counts) == {3, 4}
+
+
+def test_the_evaluation_images_are_some_of_the_test_images() -> None:
+    dataset = make_dataset(num_test=50)
+    config = replace(CONFIG, num_test=30, eval_size=10)
+    tested, evaluated = choose_test_images(config, dataset), choose_eval_images(config, dataset)
+    assert set(evaluated) < set(tested)
+    assert sorted(dataset.test.labels[evaluated]) == list(range(10))
+
+
+def test_clients_are_shared_out_one_to_a_rank_or_largest_first() -> None:
+    assert share_out({0: 1, 1: 9, 2: 5}, 3) == [[0], [1], [2]]
+    assert share_out({0: 5, 1: 4, 2: 3, 3: 3, 4: 3}, 2) == [[0, 3], [1, 2, 4]]
+    assert share_out({7: 1}, 2) == [[7], []]
+
+
+def test_normalized_images_have_mean_0_and_deviation_1_within_an_image() -> None:
+    dataset = make_dataset(num_train=200)
+    images = Normalizer(dataset.info)(dataset.train.images)
+    assert images.shape == (200, 3, 32, 32)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(images.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-4)
+    within = images.std(dim=(2, 3), correction=0).mean(dim=0)
+    assert torch.allclose(within, torch.ones(3), atol=1e-4)
+
+
+def test_an_epoch_has_each_image_once_under_its_label() -> None:
+    dataset = make_dataset()
+    shard = np.arange(5, 42)
+    loader = TrainLoader(dataset.train, shard, dataset.info, replace(CONFIG, augment=False))
+    batches = list(loader.epoch(np.random.default_rng(0)))
+    assert [len(labels) for _, labels in batches] == [8, 8, 8, 8, 5]
+    assert loader.num_batches == 5
+    images = torch.cat([images for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    expected = Normalizer(dataset.info)(dataset.train.images[shard])
+    rows = {tuple(image.flatten()[:9].tolist()): i for i, image in enumerate(expected)}
+    order = [rows[tuple(image.flatten()[:9].tolist())] for image in images]
+    assert sorted(order) == list(range(len(shard)))
+    assert torch.equal(images, expected[order])
+    assert labels.tolist() == dataset.train.labels[shard][order].tolist()
+
+
+def test_two_epochs_differ_and_one_generator_repeats_itself() -> None:
+    dataset = make_dataset()
+    loader = TrainLoader(dataset.train, np.arange(60), dataset.info, CONFIG)
+    generator = np.random.default_rng(0)
+    first = torch.cat([images for images, _ in loader.epoch(generator)])
+    second = torch.cat([images for images, _ in loader.epoch(generator)])
+    again = torch.cat([images for images, _ in loader.epoch(np.random.default_rng(0))])
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_labels_of_the_loader_can_be_replaced_without_touching_the_data_set() -> None:
+    dataset = make_dataset()
+    loader = TrainLoader(dataset.train, np.arange(60), dataset.info, CONFIG)
+    loader.labels = np.full(60, 3)
+    seen = torch.cat([labels for _, labels in loader.epoch(np.random.default_rng(0))])
+    assert set(seen.tolist()) == {3}
+    assert set(dataset.train.labels) == set(range(10))
+
+
+@pytest.mark.parametrize("place", [(0, 0), (4, 4), (8, 1)])
+def test_crop_cuts_out_of_the_padded_image(place: tuple[int, int]) -> None:
+    images = make_dataset().train.images[:3]
+    down, right = place
+    cut = crop(images, 4, np.full(3, down), np.full(3, right))
+    padded = np.pad(images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    assert np.array_equal(cut, padded[:, down : down + 32, right : right + 32])
+
+
+def test_augmented_images_are_moved_and_half_of_them_mirrored() -> None:
+    dataset = make_dataset(num_train=400)
+    middle = dataset.train.images[:, 8:24, 8:24]
+    loader = TrainLoader(
+        dataset.train, np.arange(400), dataset.info, replace(CONFIG, batch_size=400)
+    )
+    (images, _), *_ = loader.epoch(np.random.default_rng(0))
+    pixels = images.permute(0, 2, 3, 1)
+    mean, std = (torch.tensor(v) for v in (dataset.info.mean, dataset.info.std))
+    back = (pixels * std + mean).round().to(torch.uint8).numpy()
+    order = np.random.default_rng(0).permutation(400)
+    kinds = {"same": 0, "mirrored": 0, "lost": 0}
+    for image, number in zip(back, order, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(image, (16, 16, 3))[:, :, 0]
+        straight = (windows == middle[number]).all(axis=(2, 3, 4)).any()
+        mirrored = (windows == middle[number][:, ::-1]).all(axis=(2, 3, 4)).any()
+        kinds["same" if straight else "mirrored" if mirrored else "lost"] += 1
+    assert kinds["lost"] == 0
+    assert 150 < kinds["mirrored"] < 250
+
+
+def test_digits_are_not_mirrored() -> None:
+    dataset = make_dataset()
+    config = replace(CONFIG, type="mnist")
+    assert not TrainLoader(dataset.train, np.arange(60), dataset.info, config)._mirrors
+
+
+def test_the_test_loader_gives_all_images_in_order() -> None:
+    dataset = make_dataset(num_test=1010)
+    loader = TestLoader(dataset.test, np.arange(1010), dataset.info)
+    assert (loader.num_batches, loader.num_samples) == (2, 1010)
+    assert [len(loader.batch(number)[1]) for number in range(2)] == [1000, 10]
+    images, labels = loader.batch(1)
+    assert torch.equal(images, Normalizer(dataset.info)(dataset.test.images[1000:]))
+    assert labels.tolist() == dataset.test.labels[1000:].tolist()
