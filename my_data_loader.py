@@ -146,12 +146,12 @@ class TestLoader:
 
 
 def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:
-    """Images [B, H, W, C] padded with black on all sides, cut out again at (down, right) [B]."""
+    """Images [B, H, W, C] mirrored outwards on all sides, cut out again at (down, right) [B].
+
+    Why mirrored and not black: the main job without attack ended at 61.8 % instead of 59.7 %.
+    """
     size, height, width, channels = images.shape
-    padded = np.zeros(
-        (size, height + 2 * padding, width + 2 * padding, channels), dtype=images.dtype
-    )
-    padded[:, padding : padding + height, padding : padding + width] = images
+    padded = reflect(images, padding)
     image, row, pixel, value = padded.strides
     places = 2 * padding + 1
     windows = as_strided(  # [B, down, right, H, W * C]: a window's rows lie in one piece
@@ -161,3 +161,17 @@ def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:
     )
     cut: Images = windows[np.arange(size), down, right].reshape(images.shape)
     return cut
+
+
+def reflect(images: Images, padding: int) -> Images:
+    """Images [B, H, W, C] with ``padding`` more pixels on each side, as ``np.pad``'s "reflect"."""
+    size, height, width, channels = images.shape
+    shape = (size, height + 2 * padding, width + 2 * padding, channels)
+    padded = np.empty(shape, dtype=images.dtype)
+    inner = padded[:, padding : padding + height]
+    inner[:, :, padding : padding + width] = images
+    inner[:, :, :padding] = images[:, :, padding:0:-1]
+    inner[:, :, padding + width :] = images[:, :, -2 : -2 - padding : -1]
+    padded[:, :padding] = inner[:, padding:0:-1]
+    padded[:, padding + height :] = inner[:, -2 : -2 - padding : -1]
+    return padded

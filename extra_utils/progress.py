@@ -47,8 +47,8 @@ class Bars(Display):
         self._batches = tqdm(position=1, leave=False, unit="batch")
 
     def start_client(self, title: str, num_batches: int) -> None:
+        self._batches.set_description(title, refresh=False)
         self._batches.reset(num_batches)
-        self._batches.set_description(title)
 
     def batch(self) -> None:
         self._batches.update()

@@ -11,7 +11,7 @@ from extra_utils.optimizer import Adam
 
 
 def test_adam_is_torchs_fused_adam_to_the_bit() -> None:
-    ours = Net().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ours = Net().to(memory_format=torch.channels_last)
     theirs = copy.deepcopy(ours)
     optimizer = Adam(ours.parameters(), lr=0.01)
     reference = torch.optim.Adam(theirs.parameters(), lr=0.01, fused=True)

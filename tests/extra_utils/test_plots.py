@@ -1,0 +1,132 @@
+"""Pictures are drawn from a run's folder alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from extra_utils import compare, plots
+from extra_utils.figures import read_run
+from extra_utils.plots import main, point_places
+from extra_utils.utils import draw_samples, pick_samples
+
+
+class Shown:
+    """Keeps the figures that would be saved."""
+
+    def __init__(self) -> None:
+        self.figures: dict[str, Figure] = {}
+
+    def save(self, figure: Figure, path: Path) -> None:
+        self.figures[path.name] = figure
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
+    keeper = Shown()
+    monkeypatch.setattr(plots, "save", keeper.save)
+    monkeypatch.setattr(compare, "save", keeper.save)
+    return keeper
+
+
+def copy_run(folder: Path, place: Path, **keys: Any) -> Path:
+    """A copy of a finished run under another name or seed."""
+    shutil.copytree(folder, place)
+    config = json.loads((place / "config.json").read_text()) | keys
+    (place / "config.json").write_text(json.dumps(config))
+    return place
+
+
+def test_every_title_says_synthetic(finished_run: Path, shown: Shown) -> None:
+    plots.draw_run(finished_run)
+    assert set(shown.figures) == {
+        "accuracy.png", "loss.png", "class_mean.png", "confusion_matrix.png",
+    }  # fmt: skip
+    for figure in shown.figures.values():
+        assert "SYNTHETIC" in figure.axes[0].get_title()
+
+
+def test_every_client_and_the_global_model_have_a_curve(finished_run: Path, shown: Shown) -> None:
+    plots.draw_run(finished_run)
+    axes = shown.figures["accuracy.png"].axes[0]
+    curves = {str(line.get_label()): line for line in axes.get_lines()}
+    assert list(curves) == [
+        "client 0, local", "client 1, local", "client 2, local (attacker)", "global model",
+        "global, recall of pattern 1", "global, pattern 1 taken for pattern 4",
+    ]  # fmt: skip
+    assert np.array_equal(curves["client 0, local"].get_xdata(), [0.5, 1.0, 1.5, 2.0])
+    assert np.array_equal(curves["global model"].get_xdata(), [0, 1, 2])
+    run = read_run(finished_run)
+    accuracies = [row["accuracy"] for row in run.rounds]
+    assert np.array_equal(curves["global model"].get_ydata(), accuracies)
+
+
+def test_the_attackers_row_is_marked(finished_run: Path, shown: Shown) -> None:
+    plots.draw_run(finished_run)
+    labels = shown.figures["class_mean.png"].axes[0].get_yticklabels()
+    assert [label.get_text() for label in labels] == ["client 0", "client 1", "client 2 (attacker)"]
+    assert labels[2].get_color() == "crimson"
+
+
+def test_points_lie_evenly_in_their_round() -> None:
+    points = [{"round": 2}, {"round": 2}, {"round": 4}]
+    assert point_places(points) == [1.5, 2.0, 4.0]
+
+
+def test_redrawing_one_run_writes_its_pictures(finished_run: Path, tmp_path: Path) -> None:
+    run = copy_run(finished_run, tmp_path / "copy")
+    (run / "accuracy.png").unlink()
+    assert main([str(run)]) == 0
+    assert (run / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_runs_are_compared(
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], shown: Shown
+) -> None:
+    runs = [
+        copy_run(finished_run, tmp_path / "a", name="clean"),
+        copy_run(finished_run, tmp_path / "b", name="clean", seed=1),
+        copy_run(finished_run, tmp_path / "c", name="attacked"),
+    ]
+    assert main([str(run) for run in runs]) == 0
+    out = capsys.readouterr().out
+    accuracy = json.loads((runs[0] / "metrics.jsonl").read_text().splitlines()[-1])["accuracy"]
+    assert f"| clean | 2 | {accuracy:.2f} |" in out
+    assert f"comparison: {tmp_path / 'comparison.png'}" in out
+    labels = [line.get_label() for line in shown.figures["comparison.png"].axes[0].get_lines()]
+    assert labels == ["clean, 2 seeds", "attacked"]
+
+
+def test_a_folder_that_is_no_run_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}: is not a run's folder")
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert main([str(tmp_path)]) == 2
+    assert main([]) == 2
+
+
+def test_samples_show_changed_labels_first() -> None:
+    true = np.arange(20) % 4
+    trained = np.where(true == 1, 3, true)
+    chosen = pick_samples(true, trained, np.random.default_rng(0))
+    assert len(chosen) == 8
+    assert (true != trained)[chosen].tolist() == [True] * 4 + [False] * 4
+    assert len(set(chosen)) == 8
+
+
+def test_the_viewer_draws_colour_and_grey_images(tmp_path: Path) -> None:
+    labels, flipped = np.array([0, 1]), np.array([0, 0])
+    for channels in (1, 3):
+        images = np.zeros((2, 8, 8, channels), dtype=np.uint8)
+        rows = {"client 0": (images, labels, flipped)}
+        draw_samples(tmp_path / "s.png", rows, ["cat", "dog"], "title")
+        assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,326 @@
+"""The program as a user runs it, made tiny; on real ranks over gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import (
+    ROOT,
+    Row,
+    processes_of,
+    read_rows,
+    rows_without_times,
+    run_main,
+    start_main,
+    write_config,
+)
+
+FILES = {
+    "accuracy.png", "checkpoint.pth", "class_indices.json", "class_mean.png", "config.json",
+    "confusion_matrix.png", "loss.png", "metrics.jsonl", "model.pth", "samples.png",
+}  # fmt: skip
+FLIP = {"name": "label_flip", "clients": [2], "source": 1, "target": 4}
+
+
+def test_a_finished_run_leaves_every_file_and_nothing_else(finished_run: Path) -> None:
+    assert {path.name for path in finished_run.iterdir()} == FILES
+    for path in finished_run.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG")
+    classes = json.loads((finished_run / "class_indices.json").read_text())
+    assert classes["0"] == "pattern 0"
+    assert len(classes) == 10
+
+
+def test_metrics_are_complete(finished_run: Path) -> None:
+    (run,) = read_rows(finished_run, "run")
+    assert run["synthetic"] is True
+    assert run["dataset"] == "SYNTHETIC images"
+    assert (run["num_train"], run["num_test"], run["num_params"]) == (300, 100, 62_006)
+    assert run["shard_sizes"] == [100, 100, 100]
+    assert [row["round"] for row in read_rows(finished_run, "round")] == [0, 1, 2]
+    points = read_rows(finished_run, "point")
+    assert [(p["round"], p["client"], p["step"]) for p in points] == [
+        (r, c, step) for r in (1, 2) for c in (0, 1, 2) for step in (1, 2)
+    ]
+    clients = read_rows(finished_run, "client")
+    assert [row["attacker"] for row in clients] == 2 * [False, False, True]
+    assert sum(row["weight"] for row in clients[:3]) == pytest.approx(1)
+    assert all(len(row["class_mean"]) == 10 and row["flagged"] is None for row in clients)
+
+
+def test_round_rows_hold_what_the_confusion_matrix_says(finished_run: Path) -> None:
+    (summary,) = read_rows(finished_run, "summary")
+    rounds = read_rows(finished_run, "round")
+    matrix = torch.tensor(summary["confusion_matrix"])
+    assert matrix.sum() == 100
+    assert rounds[-1]["accuracy"] == int(matrix.diagonal().sum())
+    assert rounds[-1]["source_recall"] == rounds[-1]["recall"][1] == 10 * int(matrix[1, 1])
+    assert rounds[-1]["attack_success_rate"] == 10 * int(matrix[1, 4])
+    assert summary["accuracy"] == (rounds[1]["accuracy"] + rounds[2]["accuracy"]) / 2
+    for row in rounds:
+        assert set(row["seconds"]) == {"train", "aggregate", "evaluate", "save"}
+
+
+def test_model_and_checkpoint_load_without_pickle(finished_run: Path) -> None:
+    model = torch.load(finished_run / "model.pth", weights_only=True)
+    checkpoint = torch.load(finished_run / "checkpoint.pth", weights_only=True)
+    assert list(model)[-2:] == ["fc3.weight", "fc3.bias"]
+    assert checkpoint["round"] == 2
+    assert all(torch.equal(model[name], checkpoint["model"][name]) for name in model)
+    assert model["conv1.weight"].is_contiguous()
+
+
+def test_two_runs_of_one_config_give_the_same_bytes(finished_run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    done = run_main("--config", str(finished_run / "config.json"), f"--run_dir={again}")
+    assert done.returncode == 0, done.stderr
+    assert (again / "model.pth").read_bytes() == (finished_run / "model.pth").read_bytes()
+    assert rows_without_times(again) == rows_without_times(finished_run)
+    assert (again / "config.json").read_bytes() == (finished_run / "config.json").read_bytes()
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(finished_run: Path, tmp_path: Path) -> None:
+    config = str(finished_run / "config.json")
+    runs = [start_main("--config", config, f"--output_dir={tmp_path}") for _ in range(2)]
+    outputs = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    folders = list(tmp_path.iterdir())
+    assert len(folders) == 2
+    for folder in folders:
+        assert re.fullmatch(r"tiny-\d{8}-\d{6}(-2)?", folder.name)
+        assert rows_without_times(folder) == rows_without_times(finished_run)
+
+
+def test_another_seed_gives_other_numbers(
+    finished_run: Path, data_path: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, data_path=str(data_path), seed=1)
+    assert run_main("--config", str(config), f"--run_dir={tmp_path / 'r'}").returncode == 0
+    other = (tmp_path / "r" / "model.pth").read_bytes()
+    assert other != (finished_run / "model.pth").read_bytes()
+
+
+def test_the_readmes_command_works_without_data_and_network(tmp_path: Path) -> None:
+    """On images made small, with the proxy variables pointing at a closed port."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"requirements\.txt && (python main\.py .*)", readme)[:1]
+    words = shlex.split(command)
+    assert words[:2] == ["python", "main.py"]
+    blocked = dict(os.environ, https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9")
+    run_dir = tmp_path / "run"
+    done = run_main(
+        *words[2:], f"--data_path={tmp_path / 'data'}", f"--run_dir={run_dir}",
+        "--num_train=90", "--num_test=20", "--global_epochs=1", "--eval_points=1", env=blocked,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "SYNTHETIC DATA: CIFAR-10 was not to be had" in done.stdout
+    assert "Connection refused" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"run folder: {run_dir}"
+    assert read_rows(run_dir, "run")[0]["synthetic"] is True
+    assert len(read_rows(run_dir, "client")) == 3
+    assert not list((tmp_path / "data").glob("[!.]*"))  # no half file of the download
+
+
+def test_without_a_terminal_there_is_one_line_a_round(finished_run: Path, tmp_path: Path) -> None:
+    done = run_main(
+        f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path / 'r'}", "--attack=null",
+        "--world_size=2", "--num_clients=2", "--clients_per_round=2",
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:-1]] == ["round 0/2", "round 1/2", "round 2/2"]
+    assert all(re.search(r"accuracy \d+\.\d\d %  loss \d", line) for line in lines[:-1])
+    assert "source recall" not in done.stdout
+    assert read_rows(tmp_path / "r", "round")[1]["source_recall"] is None
+    assert len(read_rows(tmp_path / "r", "point")) == 2 * 2 * 2
+
+
+TERMINAL = """
+import os, pty, shlex, sys
+command = "stty cols 150 rows 40; exec " + shlex.join([sys.executable, "main.py", *sys.argv[1:]])
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(["sh", "-c", command])))
+"""
+
+
+def test_on_a_terminal_there_are_two_bars_and_no_lines(finished_run: Path, tmp_path: Path) -> None:
+    options = [f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path / 'r'}"]
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINAL, *options],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"rounds: 100%.* 2/2 .*accuracy \d+\.\d\d %  loss \d", done.stdout)
+    assert "round 1, client 0:" in done.stdout
+    assert "client 1:" not in done.stdout  # other ranks are silent
+    assert "round 1/2  accuracy" not in done.stdout
+
+
+WRONG = {
+    "no file": ["--config=none.json"],
+    "unknown key": ["--config=configs/cifar.json", "--globl_epochs=1"],
+    "no such client": ["--config=configs/cifar.json", "--world_size=2"],
+    "no such class": ["--config=configs/cifar.json", "--attack.target=10"],
+    "too many clients": ["--config=configs/cifar.json", "--num_train=2"],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("options", WRONG.values(), ids=WRONG)
+def test_wrong_input_is_one_line_and_status_2(
+    options: list[str], data_path: Path, tmp_path: Path
+) -> None:
+    if options:
+        folders = [f"--data_path={data_path}", f"--output_dir={tmp_path / 'runs'}"]
+        options = [*options, *folders, "--download=false"]
+    done = run_main(*options)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"error: [^\n]+\n", done.stderr)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_typo_is_found_before_torch_is_imported() -> None:
+    command = [sys.executable, "-X", "importtime", str(ROOT / "main.py"), "--config=none.json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert not re.search(r"\| +(torch|torchvision|matplotlib)$", done.stderr, re.MULTILINE)
+
+
+def test_the_ranks_import_neither_matplotlib_nor_torchvision() -> None:
+    code = (
+        "import sys, main, client, extra_utils.recorder, extra_utils.supervisor\n"
+        "print([m for m in ('matplotlib', 'torchvision', 'torch._dynamo') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_run_dir_that_is_not_empty_is_refused_and_left_alone(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    done = run_main(f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path}")
+    assert done.returncode == 2
+    assert "which is not empty, must be a new folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_missing_data_without_leave_is_status_2(tmp_path: Path) -> None:
+    done = run_main(
+        "--config=configs/cifar.json", "--offline_data=null", "--download=false",
+        f"--data_path={tmp_path}", f"--output_dir={tmp_path / 'runs'}",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"put its images into {tmp_path}/cifar10/train/<class>/" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_help_names_every_key() -> None:
+    done = run_main("--help")
+    assert done.returncode == 0
+    for key in (
+        "--timeout_s",
+        "--clients_per_round",
+        "--attack.",
+        "label_flip",
+        "--source",
+        "mean",
+    ):
+        assert key in done.stdout
+
+
+def test_a_diverging_client_ends_the_run_by_name(finished_run: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "r"
+    start = time.monotonic()
+    done = run_main(
+        f"--config={finished_run / 'config.json'}", f"--run_dir={run_dir}", "--lr=1000000"
+    )
+    assert time.monotonic() - start < 20
+    assert done.returncode == 1
+    assert re.search(r"error: rank (\d) \(client \1, round 1\): client \1 diverged", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert processes_of(run_dir) == []
+    assert not list(run_dir.glob(".*"))
+
+
+def start_long_run(finished_run: Path, run_dir: Path) -> tuple[subprocess.Popen[str], list[int]]:
+    """A run that would take hours, once its first round is done, and its ranks' processes."""
+    process = start_main(
+        f"--config={finished_run / 'config.json'}", f"--run_dir={run_dir}", "--global_epochs=100000"
+    )
+    for _ in range(600):
+        if (run_dir / "checkpoint.pth").exists():
+            break
+        time.sleep(0.1)
+    ranks = [pid for pid in processes_of(run_dir) if pid != process.pid]
+    assert len(ranks) == 3
+    return process, ranks
+
+
+def finish(process: subprocess.Popen[str], run_dir: Path) -> str:
+    """What the ended run says on standard error; nothing of it is left."""
+    start = time.monotonic()
+    _, err = process.communicate(timeout=30)
+    assert time.monotonic() - start < 10
+    assert processes_of(run_dir) == []
+    assert not list(run_dir.glob(".*"))
+    torch.load(run_dir / "checkpoint.pth", weights_only=True)
+    assert all(isinstance(row, dict) for row in read_rows(run_dir))
+    return err
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_killed_rank_ends_the_run_by_name(rank: int, finished_run: Path, tmp_path: Path) -> None:
+    process, ranks = start_long_run(finished_run, tmp_path / "r")
+    os.kill(ranks[rank], signal.SIGKILL)
+    err = finish(process, tmp_path / "r")
+    assert process.returncode == 1
+    assert re.search(rf"error: rank {rank} \(client {rank}, round \d+\) was killed by SIGKILL", err)
+
+
+def test_ctrl_c_ends_the_run_with_130(finished_run: Path, tmp_path: Path) -> None:
+    process, _ = start_long_run(finished_run, tmp_path / "r")
+    process.send_signal(signal.SIGINT)
+    err = finish(process, tmp_path / "r")
+    assert process.returncode == 130
+    assert re.fullmatch(r"error: interrupted[^\n]*\n", err)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_ranks_end_with_their_parent(
+    number: signal.Signals, finished_run: Path, tmp_path: Path
+) -> None:
+    process, _ = start_long_run(finished_run, tmp_path / "r")
+    process.send_signal(number)
+    process.communicate(timeout=10)
+    for _ in range(100):
+        if not processes_of(tmp_path / "r"):
+            break
+        time.sleep(0.1)
+    assert processes_of(tmp_path / "r") == []
+
+
+def final(run_dir: Path) -> Row:
+    return read_rows(run_dir, "round")[-1]
+
+
+@pytest.mark.real_data
+def test_a_short_run_on_real_cifar_10_learns(tmp_path: Path) -> None:
+    run_dir = tmp_path / "r"
+    done = run_main(
+        "--config=configs/cifar.json", f"--run_dir={run_dir}", "--offline_data=null",
+        "--global_epochs=1", "--eval_points=0", "--attack.clients=[]", timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert read_rows(run_dir, "run")[0]["dataset"] == "CIFAR-10"
+    assert final(run_dir)["accuracy"] > 35
