@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from extra_utils.config import Config
 from extra_utils.config_reader import Arguments, Given, parse_arguments, read_config
-from extra_utils.config_rules import check_classes, check_rules, check_sizes, idle_keys, resolve
+from extra_utils.config_rules import (
+    check_arguments,
+    check_classes,
+    check_rules,
+    check_sizes,
+    idle_keys,
+    resolve,
+)
 from extra_utils.data_sources import known_classes, prepare_data
 from extra_utils.errors import ConfigError, RunFailed
 from extra_utils.files import remove_partial_files
@@ -139,6 +146,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
 
 def checked_config(arguments: Arguments) -> tuple[Config, Given]:
     """The resolved config, after every check that needs no data; prints warnings."""
+    check_arguments(arguments)
     config, given = read_config(arguments, ATTACKS, DEFENSES)
     config = resolve(config)
     check_rules(config, given)

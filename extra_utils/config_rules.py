@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, replace
 from typing import Any
 
 from extra_utils.config import AttackConfig, Config
 from extra_utils.config_check import show
-from extra_utils.config_reader import Given, Json
+from extra_utils.config_reader import Arguments, Given, Json
 from extra_utils.errors import ConfigError
 
 LONGEST_NAME = 100
@@ -32,6 +33,14 @@ def resolve(config: Config) -> Config:
         clients_per_round=config.clients_per_round or num_clients,
         model_name=config.model_name or "net",
     )
+
+
+def check_arguments(arguments: Arguments) -> None:
+    """A ConfigError for the ways to start a run that this version lacks."""
+    if arguments.resume is not None:
+        raise ConfigError("command line: resume: this version cannot go on from a checkpoint yet")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        raise ConfigError("torchrun: this version cannot join its ranks yet; call python main.py")
 
 
 def check_rules(config: Config, given: Given) -> None:
