@@ -31,6 +31,8 @@ from extra_utils.run_folder import make_run_folder, save_config
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
 from federal_defense.rules import DEFENSES
 
+BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
+
 if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
 
@@ -46,10 +48,10 @@ def main(argv: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except RunFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{BELOW_THE_BARS}error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("error: interrupted by Ctrl-C", file=sys.stderr)
+        print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C", file=sys.stderr)
         return 130
     return 0
 

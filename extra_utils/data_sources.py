@@ -67,7 +67,8 @@ def prepare_data(config: Config) -> PreparedData:
             f".../test/<class>/, or torchvision's {CIFAR_FOLDER} into {config.data_path}/."
         )
         if config.offline_data is None:
-            raise ConfigError(f"data_path: CIFAR-10 was not to be had: {reason}. {cure}") from None
+            where = f"data_path: got {config.data_path}, where CIFAR-10 was not to be had"
+            raise ConfigError(f"{where}: {reason}. {cure}") from None
     folder = find_or_build(root, _synthetic_source(config.seed))
     notice = BANNER.format(line="=" * 88, wanted="CIFAR-10", reason=reason, cure=cure)
     return PreparedData(folder, notice)
