@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -82,6 +83,7 @@ class Client:
         """The steps of the round after which a point is due: evenly spread over each epoch."""
         if self.eval_loader is None:
             return set()
+        assert self.config.eval_points is not None
         length, count = self.train_loader.num_batches, self.config.eval_points
         in_epoch = [math.ceil(length * number / count) for number in range(1, count + 1)]
         return {e * length + step for e in range(self.config.local_epochs) for step in in_epoch}
@@ -92,32 +94,40 @@ class Clients:
 
     def __init__(self, config: Config, dataset: Dataset, observer: Observer) -> None:
         self._config, self._dataset, self._observer = config, dataset, observer
-        self._shards = make_shards(config, dataset)
+        self._shards = make_shards(config, dataset).shards
         self._eval_loader = TestLoader(
             dataset.test, choose_eval_images(config, dataset), dataset.info
         )
 
-    @property
-    def shard_sizes(self) -> list[int]:
-        """Images of each client."""
-        return [len(shard) for shard in self._shards]
+    def class_counts(self) -> list[list[int]]:
+        """Images of each client, by class."""
+        labels, num_classes = self._dataset.train.labels, self._dataset.num_classes
+        counts = [np.bincount(labels[shard], minlength=num_classes) for shard in self._shards]
+        return [row.tolist() for row in counts]
 
     @property
     def num_points(self) -> int:
         """The most points that a client draws in a round."""
+        assert self._config.eval_points is not None
         return self._config.eval_points * self._config.local_epochs
 
-    @property
-    def samples(self) -> dict[int, int]:
-        """The clients in ascending order, and their numbers of images."""
-        return dict(enumerate(self.shard_sizes))
+    def draw(self, round_index: int) -> dict[int, int]:
+        """The round's clients in ascending order, and their numbers of images."""
+        config = self._config
+        assert config.num_clients is not None
+        assert config.clients_per_round is not None
+        drawn = np.arange(config.num_clients)
+        if config.clients_per_round < config.num_clients:
+            generator = stream(config.seed, Purpose.PARTICIPANTS, round_index=round_index)
+            drawn = np.sort(generator.choice(drawn, config.clients_per_round, replace=False))
+        return {client_id: len(self._shards[client_id]) for client_id in drawn.tolist()}
 
     def make(self, client_id: int, round_index: int) -> Client:
         """The client as it is in this round; an attacker's labels are edited here."""
         config, dataset = self._config, self._dataset
         loader = TrainLoader(dataset.train, self._shards[client_id], dataset.info, config)
         loader.labels = attack_labels(loader.labels, config, client_id, round_index)
-        draws_points = config.eval_points > 0 and (client_id == 0 or not config.only_0)
+        draws_points = self.num_points > 0 and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
         return Client(client_id, config, loader, eval_loader, self._observer)
 
@@ -147,7 +157,7 @@ def sample_rows(config: Config, dataset: Dataset) -> dict[str, tuple[Images, Lab
     By client: images [N, H, W, C], true labels [N], labels trained on [N].
     """
     attackers = config.attack.clients if config.attack else []
-    shards = make_shards(config, dataset)
+    shards = make_shards(config, dataset).shards
     order = dict.fromkeys([0, *attackers, *range(len(shards))])
     generator = stream(config.seed, Purpose.SAMPLES)
     rows = {}

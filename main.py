@@ -75,7 +75,10 @@ def federate(arguments: Arguments) -> None:
     # the ranks, forked after the imports that they share, and in them the rounds
     import client
     from extra_utils.supervisor import start_ranks
+    from my_data_loader import make_shards
 
+    if num_moved := make_shards(config, dataset).num_moved:
+        print(f"note: {num_moved} clients had drawn no image; one image was moved to each of them")
     try:
         start_ranks(
             run,
@@ -120,15 +123,16 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
     clients = Clients(config, dataset, observer)
 
     # round 0: the untrained model
-    recorder.start(dataset, model, clients.shard_sizes)
+    recorder.start(dataset, model, clients.class_counts())
     evaluation = evaluate_together(ranks, model, test_loader, observer.eval_batch)
     recorder.lap("evaluate")
     recorder.end_round(0, model, evaluation, None)
 
     for round_index in range(1, config.global_epochs + 1):
         # every client trains a copy of the global model on its own shard
-        round_sum = RoundSum(clients.samples, clients.num_points)
-        for client_id in share_out(clients.samples, ranks.world_size)[ranks.rank]:
+        samples = clients.draw(round_index)
+        round_sum = RoundSum(samples, clients.num_points)
+        for client_id in share_out(samples, ranks.world_size)[ranks.rank]:
             client = clients.make(client_id, round_index)
             round_sum.add(client.local_train(model, round_index))
         recorder.lap("train")

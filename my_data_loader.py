@@ -7,33 +7,24 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import as_strided
-from numpy.typing import NDArray
 from torch import Tensor
 
 from extra_utils.config import Config
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, balanced_subset
+from extra_utils.partition import Indices, Partition, partition
 from extra_utils.random_streams import Purpose, stream
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
 UPRIGHT = ("mnist",)  # digits are not mirrored
 EVAL_BATCH = 1000  # images of a test batch; fixed, since it fixes the order of the loss's sum
 
-Indices = NDArray[np.int64]
 
-
-def partition_iid(
-    num_images: int, num_clients: int, generator: np.random.Generator
-) -> list[Indices]:
-    """Indices for each client: shuffled, disjoint, covering, and equal in number within one."""
-    return np.array_split(generator.permutation(num_images), num_clients)
-
-
-def make_shards(config: Config, dataset: Dataset) -> list[Indices]:
+def make_shards(config: Config, dataset: Dataset) -> Partition:
     """Each client's indices into the training images. The same on every rank."""
-    assert config.num_clients is not None
     chosen = _choose(dataset.train.labels, config.num_train, config.seed, part=0)
     generator = stream(config.seed, Purpose.PARTITION)
-    return [chosen[own] for own in partition_iid(len(chosen), config.num_clients, generator)]
+    found = partition(dataset.train.labels[chosen], config, generator)
+    return Partition([chosen[own] for own in found.shards], found.num_moved)
 
 
 def choose_test_images(config: Config, dataset: Dataset) -> Indices:

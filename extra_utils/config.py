@@ -95,8 +95,9 @@ class Config:
     """Adam's learning rate at the start of each round"""
     lrf: Annotated[float, Range(0, 1, above=True)] = 0.1
     """where the cosine over a round's local epochs is heading, as a fraction of `lr`"""
-    eval_points: CountOrZero = 5
-    """local loss and accuracy points drawn in each local epoch; 0 draws none"""
+    eval_points: CountOrZero | None = None
+    """local loss and accuracy points in each local epoch; 0: none (null: 5, but 0 above 10 clients,
+    where testing every local model would take longer than training it)"""
     eval_size: Count | None = None
     """test images used at those points (null: all); the global model is tested on all"""
     only_0: bool = False
@@ -125,5 +126,6 @@ def field_texts(config_class: type) -> dict[str, str]:
     for before, after in zip(tree.body, tree.body[1:], strict=False):
         is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
         if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and is_text:
-            texts[before.target.id] = str(after.value.value)  # type: ignore[attr-defined]
+            text = str(after.value.value)  # type: ignore[attr-defined]
+            texts[before.target.id] = " ".join(text.split())
     return texts

@@ -12,6 +12,7 @@ from extra_utils.config_reader import Arguments, Given, Json
 from extra_utils.errors import ConfigError
 
 LONGEST_NAME = 100
+DEFAULT_POINTS, MOST_CLIENTS_WITH_POINTS = 5, 10
 IMPLEMENTED: dict[str, list[Any]] = {  # the keys and values whose turn has not come yet
     "type": ["cifar", "synthetic"],
     "image_size": [None],
@@ -20,7 +21,6 @@ IMPLEMENTED: dict[str, list[Any]] = {  # the keys and values whose turn has not 
     "freeze_layers": [False],
     "stem": [None],
     "syncBN": [False],
-    "partition": ["iid"],
 }
 
 
@@ -31,8 +31,15 @@ def resolve(config: Config) -> Config:
         config,
         num_clients=num_clients,
         clients_per_round=config.clients_per_round or num_clients,
+        eval_points=resolve_points(config.eval_points, num_clients),
         model_name=config.model_name or "net",
     )
+
+
+def resolve_points(eval_points: int | None, num_clients: int) -> int:
+    if eval_points is not None:
+        return eval_points
+    return DEFAULT_POINTS if num_clients <= MOST_CLIENTS_WITH_POINTS else 0
 
 
 def check_arguments(arguments: Arguments) -> None:
@@ -79,6 +86,13 @@ def check_sizes(config: Config, given: Given, num_train: int, num_test: int) -> 
         raise ConfigError(
             f"{where}: num_clients: got {config.num_clients}, must be at most the {images} "
             "training images, one for each client"
+        )
+    num_runs = config.num_clients * config.shards_per_client
+    if config.partition == "shards" and num_runs > images:
+        where = given.where.get("shards_per_client") or given.where["partition"]
+        raise ConfigError(
+            f"{where}: shards_per_client: got {config.shards_per_client}, num_clients x "
+            f"shards_per_client = {num_runs} must be at most the {images} training images"
         )
 
 
@@ -132,11 +146,8 @@ def _check_name(config: Config, given: Given) -> None:
 
 
 def _check_implemented(config: Config, given: Given) -> None:
-    assert config.num_clients is not None
-    later = {key: (getattr(config, key), right) for key, right in IMPLEMENTED.items()}
-    later["num_clients"] = (config.num_clients, [config.world_size])
-    later["clients_per_round"] = (config.clients_per_round, [config.num_clients])
-    for key, (value, right) in later.items():
+    for key, right in IMPLEMENTED.items():
+        value = getattr(config, key)
         if value not in right:
             raise ConfigError(
                 f"{given.where.get(key, 'default')}: {key}: got {show(value)}, which this version "

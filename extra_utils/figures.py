@@ -20,7 +20,7 @@ from extra_utils.metrics import Row, read_metrics
 
 GLOBAL, ATTACKER = "black", "crimson"
 HONEST = [mpl.colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]  # no red, no grey
-CELL_TEXT_LIMIT = 20  # a larger matrix is drawn without its numbers
+CELL_TEXT_LIMIT = 20
 
 mpl.rcParams.update({"font.sans-serif": [
     "DejaVu Sans", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS"
@@ -80,30 +80,23 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def draw_matrix(
-    axes: Axes, values: NDArray[np.float64], rows: list[str], columns: list[str],
+    axes: Axes, values: NDArray[np.float64], columns: list[str],
     *, numbers: str, diverging: bool = False,
 ) -> None:  # fmt: skip
-    """A matrix [rows, columns] in colours, with its numbers (``numbers`` is their format)."""
+    """A matrix [rows, columns] in colours, with its numbers (``numbers`` is their format).
+
+    A large matrix is drawn without its numbers.
+    """
     largest = float(np.abs(values).max()) or 1.0
     low, high = (-largest, largest) if diverging else (0.0, largest)
     image = axes.imshow(
         values, cmap="RdBu_r" if diverging else "Blues", vmin=low, vmax=high, aspect="auto"
     )
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
-    if len(rows) <= 2 * CELL_TEXT_LIMIT:
-        axes.set_yticks(range(len(rows)), rows)
     if max(values.shape) <= CELL_TEXT_LIMIT:
         for (row, column), value in np.ndenumerate(values):
-            dark = abs(value) > 0.6 * largest
+            color = "white" if abs(value) > 0.6 * largest else "black"
             text = format(value, numbers)
-            axes.text(
-                column,
-                row,
-                text,
-                ha="center",
-                va="center",
-                fontsize=7,
-                color="white" if dark else "black",
-            )
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
     assert axes.figure is not None
     axes.figure.colorbar(image, ax=axes)

@@ -18,12 +18,16 @@ from extra_utils.errors import ConfigError
 from extra_utils.figures import ATTACKER, GLOBAL, HONEST, RunData, draw_matrix, read_run, save
 from extra_utils.metrics import Row
 
+HANDFUL = 6  # clients with a curve of their own
+MOST_NAMES = 40  # clients named beside a matrix
+
 
 def draw_run(folder: Path) -> None:
     """Every picture that metrics.jsonl has the figures for."""
     run = read_run(folder)
     draw_curves(run, "accuracy", "accuracy on the test images (%)")
     draw_curves(run, "loss", "mean cross-entropy of a batch or test image")
+    draw_partition(run)
     if run.clients:
         draw_class_means(run)
     if run.summary:
@@ -31,11 +35,20 @@ def draw_run(folder: Path) -> None:
 
 
 def draw_curves(run: RunData, key: str, label: str) -> None:
-    """accuracy.png and loss.png: each client's local points, and the global model's rounds."""
+    """accuracy.png and loss.png: the clients' local points, and the global model's rounds.
+
+    Of many clients a few have their own curve; a band goes from the least to the largest of all.
+    """
     figure = Figure(figsize=(9, 5.5))
     axes = figure.add_subplot()
-    for number, client in enumerate(sorted({row["client"] for row in run.points})):
-        points = [row for row in run.points if row["client"] == client]
+    by_client: dict[int, list[Row]] = {}
+    for row in run.points:
+        by_client.setdefault(row["client"], []).append(row)
+    shown = choose_clients(sorted(by_client), run.attackers)
+    if len(shown) < len(by_client):
+        draw_band(axes, by_client, key)
+    for number, client in enumerate(shown):
+        points = by_client[client]
         is_attacker = client in run.attackers
         axes.plot(
             point_places(points),
@@ -50,6 +63,28 @@ def draw_curves(run: RunData, key: str, label: str) -> None:
     axes.grid(alpha=0.3)
     axes.legend()
     save(figure, run.folder / f"{key}.png")
+
+
+def choose_clients(clients: list[int], attackers: set[int]) -> list[int]:
+    """The clients that get a curve: client 0, some attackers, and others, a handful in all."""
+    if len(clients) <= HANDFUL:
+        return clients
+    wanted = [c for c in clients if c == 0] + [c for c in clients if c in attackers][: HANDFUL // 2]
+    others = [c for c in clients if c not in wanted and c not in attackers]
+    return sorted(wanted + others[: HANDFUL - len(wanted)])
+
+
+def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
+    """From the least to the largest of all clients' points at each place."""
+    values: dict[float, list[float]] = {}
+    for points in by_client.values():
+        for place, row in zip(point_places(points), points, strict=True):
+            if row[key] is not None:
+                values.setdefault(round(place, 6), []).append(row[key])
+    places = sorted(values)
+    low, high = [min(values[p]) for p in places], [max(values[p]) for p in places]
+    label = f"all {len(by_client)} clients, local"
+    axes.fill_between(places, low, high, color="lightgrey", alpha=0.6, label=label)
 
 
 def draw_global(axes: Axes, run: RunData, key: str) -> None:
@@ -79,27 +114,50 @@ def point_places(points: list[Row]) -> list[float]:
 
 
 def draw_class_means(run: RunData) -> None:
-    """class_mean.png: the weight matrix of the last round, and each class over the rounds."""
+    """class_mean.png: the weight matrix, clients x classes, of the last round."""
     last = [row for row in run.clients if row["round"] == run.clients[-1]["round"]]
-    values = np.array([row["class_mean"] for row in last])  # [clients, C]
-    figure = Figure(figsize=(1.5 + 0.8 * values.shape[1], 2.2 + 0.35 * min(len(last), 40)))
-    axes = figure.add_subplot()
-    draw_matrix(axes, values, [client_name(r) for r in last], run.run["class_names"],
-                numbers=".3f", diverging=True)  # fmt: skip
-    mark_attackers(axes, last)
-    axes.set_title(f"{run.title}, class means of the last layer, round {last[0]['round']}")
+    title = f"{run.title}, class means of the last layer, round {last[0]['round']}"
+    figure = draw_clients(run, last, [row["class_mean"] for row in last], title,
+                          numbers=".3f", diverging=True)  # fmt: skip
     save(figure, run.folder / "class_mean.png")
+
+
+def draw_partition(run: RunData) -> None:
+    """partition.png: how many images of each class each client holds."""
+    counts = run.run["class_counts"]
+    attackers = set((run.config["attack"] or {}).get("clients", []))
+    rows = [{"client": c, "attacker": c in attackers, "flagged": None} for c in range(len(counts))]
+    title = f"{run.title}, training images by client and class"
+    save(draw_clients(run, rows, counts, title, numbers=".0f"), run.folder / "partition.png")
+
+
+def draw_clients(
+    run: RunData, rows: list[Row], values: list[list[float]], title: str,
+    *, numbers: str, diverging: bool = False,
+) -> Figure:  # fmt: skip
+    """Clients x classes in colours; attackers' names are red, flagged clients' bold.
+
+    Of many clients only these are named.
+    """
+    figure = Figure(figsize=(2 + 0.8 * len(values[0]), 2.2 + 0.35 * min(len(rows), MOST_NAMES)))
+    axes = figure.add_subplot()
+    array = np.array(values, dtype=np.float64)
+    draw_matrix(axes, array, run.run["class_names"], numbers=numbers, diverging=diverging)
+    places = list(range(len(rows)))
+    if len(rows) > MOST_NAMES:
+        places = [p for p in places if rows[p]["attacker"] or rows[p]["flagged"]][:MOST_NAMES]
+        axes.set_ylabel(f"{len(rows)} clients")
+    axes.set_yticks(places, [client_name(rows[p]) for p in places])
+    for label, place in zip(axes.get_yticklabels(), places, strict=True):
+        label.set_color(ATTACKER if rows[place]["attacker"] else "black")
+        label.set_fontweight("bold" if rows[place]["flagged"] else "normal")
+    axes.set_title(title)
+    return figure
 
 
 def client_name(row: Row) -> str:
     notes = [note for note in ("attacker", "flagged") if row[note]]
     return f"client {row['client']}" + (f" ({', '.join(notes)})" if notes else "")
-
-
-def mark_attackers(axes: Axes, rows: list[Row]) -> None:
-    for label, row in zip(axes.get_yticklabels(), rows, strict=False):
-        label.set_color(ATTACKER if row["attacker"] else "black")
-        label.set_fontweight("bold" if row["flagged"] else "normal")
 
 
 def draw_confusion(run: RunData, summary: Row) -> None:
@@ -109,7 +167,8 @@ def draw_confusion(run: RunData, summary: Row) -> None:
     figure = Figure(figsize=(2 + 0.75 * len(counts), 1.5 + 0.6 * len(counts)))
     axes = figure.add_subplot()
     names = run.run["class_names"]
-    draw_matrix(axes, shares, names, names, numbers=".1f")
+    draw_matrix(axes, shares, names, numbers=".1f")
+    axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true", title=f"{run.title}, final model, % of true class")
     save(figure, run.folder / "confusion_matrix.png")
 

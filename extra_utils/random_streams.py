@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     TRAINING = 4
     SYNTHETIC = 5
     SAMPLES = 6
+    PARTICIPANTS = 7
 
 
 def stream(

@@ -23,8 +23,8 @@ from extra_utils.utils import save_class_indices
 class Recorder:
     """The recorder of the ranks other than 0."""
 
-    def start(self, dataset: Dataset, model: nn.Module, shard_sizes: list[int]) -> None:
-        """Before anything is computed."""
+    def start(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> None:
+        """Before anything is computed; ``class_counts`` are each client's images by class."""
 
     def lap(self, part: str) -> None:
         """The time since the last call was spent on this part of the round."""
@@ -54,8 +54,9 @@ class MainRecorder(Recorder):
         self._rounds: list[Row] = []
         self._attackers = set(config.attack.clients) if config.attack else set()
 
-    def start(self, dataset: Dataset, model: nn.Module, shard_sizes: list[int]) -> None:
+    def start(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> None:
         save_class_indices(self._run_dir, dataset.info.class_names)
+        shard_sizes = [sum(counts) for counts in class_counts]
         row = {
             "kind": "run",
             "dataset": dataset.info.name,
@@ -65,6 +66,7 @@ class MainRecorder(Recorder):
             "num_params": num_parameters(model),
             "class_names": dataset.info.class_names,
             "shard_sizes": shard_sizes,
+            "class_counts": class_counts,
             "threads_per_process": self._config.threads_per_process,
             "versions": versions(),
         }

@@ -28,7 +28,8 @@ from tests.helpers import (
 
 FILES = {
     "accuracy.png", "checkpoint.pth", "class_indices.json", "class_mean.png", "config.json",
-    "confusion_matrix.png", "loss.png", "metrics.jsonl", "model.pth", "samples.png",
+    "confusion_matrix.png", "loss.png", "metrics.jsonl", "model.pth", "partition.png",
+    "samples.png",
 }  # fmt: skip
 FLIP = {"name": "label_flip", "clients": [2], "source": 1, "target": 4}
 

@@ -7,11 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from extra_utils.config import Config
-from extra_utils.random_streams import Purpose, stream
 from my_data_loader import (
     Normalizer,
     TestLoader,
@@ -20,7 +17,6 @@ from my_data_loader import (
     choose_test_images,
     crop,
     make_shards,
-    partition_iid,
     share_out,
 )
 from tests.helpers import make_dataset
@@ -28,23 +24,11 @@ from tests.helpers import make_dataset
 CONFIG = Config(type="synthetic", num_clients=3, batch_size=8)
 
 
-@given(num_images=st.integers(1, 300), num_clients=st.integers(1, 300), seed=st.integers(0, 9))
-def test_iid_shards_are_disjoint_cover_all_and_are_even(
-    num_images: int, num_clients: int, seed: int
-) -> None:
-    generator = stream(seed, Purpose.PARTITION)
-    shards = partition_iid(num_images, num_clients, generator)
-    assert np.array_equal(np.sort(np.concatenate(shards)), np.arange(num_images))
-    sizes = [len(shard) for shard in shards]
-    assert len(sizes) == num_clients
-    assert max(sizes) - min(sizes) <= 1
-
-
 def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:
     dataset = make_dataset()
     config = replace(CONFIG, num_train=31)
-    first, again = (np.concatenate(make_shards(config, dataset)) for _ in range(2))
-    other = np.concatenate(make_shards(replace(config, seed=1), dataset))
+    first, again = (np.concatenate(make_shards(config, dataset).shards) for _ in range(2))
+    other = np.concatenate(make_shards(replace(config, seed=1), dataset).shards)
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert len(set(first)) == 31

@@ -46,7 +46,7 @@ def copy_run(folder: Path, place: Path, **keys: Any) -> Path:
 def test_every_title_says_synthetic(finished_run: Path, shown: Shown) -> None:
     plots.draw_run(finished_run)
     assert set(shown.figures) == {
-        "accuracy.png", "loss.png", "class_mean.png", "confusion_matrix.png",
+        "accuracy.png", "loss.png", "class_mean.png", "confusion_matrix.png", "partition.png",
     }  # fmt: skip
     for figure in shown.figures.values():
         assert "SYNTHETIC" in figure.axes[0].get_title()

@@ -1,0 +1,101 @@
+"""Seconds per round and memory by the number of clients and of processes.
+
+    python -m tests.benchmarks.scaling [--times 3] [--figure docs/scaling.png]
+
+Prints two tables and the ratios that matter, and draws the first table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from extra_utils.config import Config
+from extra_utils.data_sources import prepare_data
+from extra_utils.figures import save
+from tests.benchmarks.measure import MIB, in_turns, peak_pss, run_ours, spread
+from tests.benchmarks.plain import limit
+from tests.helpers import ROOT
+
+IMAGES = 50_000
+IMAGES_PER_ROUND = 5_000
+CLIENTS = (10, 100, 1_000, 10_000)
+PROCESSES = (1, 2, 4)
+COMMON = [
+    "--config=configs/cifar.json", "--attack=null", "--augment=false", "--eval_points=0",
+    "--local_epochs=1", "--batch_size=10", "--checkpoint_every=0",
+]  # fmt: skip
+
+
+def options_of(num_clients: int) -> list[str]:
+    """All of CIFAR-10 among so many clients, of which as many train as have 5,000 images."""
+    per_round = num_clients * IMAGES_PER_ROUND // IMAGES
+    return [*COMMON, f"--num_clients={num_clients}", f"--clients_per_round={per_round}",
+            "--world_size=2", "--global_epochs=4"]  # fmt: skip
+
+
+def by_clients(times: int) -> tuple[dict[int, list[float]], dict[int, int]]:
+    """Seconds of a round, and the largest memory, by the number of clients."""
+    runs = {str(n): partial(run_ours, *options_of(n)) for n in CLIENTS}
+    seconds = {int(n): values for n, values in in_turns(runs, times).items()}
+    return seconds, {n: peak_pss(*options_of(n)) for n in CLIENTS}
+
+
+def by_processes(times: int, folder: Path) -> dict[str, list[float]]:
+    """1,000 clients x 50 images, all of them each round: by processes, and the limit."""
+    options = [*COMMON, "--num_clients=1000", "--global_epochs=2"]
+    runs = {str(n): partial(run_ours, *options, f"--world_size={n}") for n in PROCESSES}
+    return in_turns({**runs, "limit": partial(limit, folder, [50] * 1000, 10)}, times)
+
+
+def draw(seconds: dict[int, list[float]], memory: dict[int, int], path: Path) -> None:
+    figure = Figure(figsize=(6, 4))
+    axes = figure.add_subplot()
+    medians = [statistics.median(seconds[n]) for n in CLIENTS]
+    axes.loglog(CLIENTS, medians, marker="o", label="seconds per round")
+    axes.loglog(CLIENTS, [memory[n] / MIB / 1024 for n in CLIENTS], marker="s", label="memory, GiB")
+    axes.set(xlabel="clients that exist", title="5,000 images trained in each round, 2 processes")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    save(figure, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "scaling.png")
+    options = parser.parse_args()
+    data = prepare_data(
+        Config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
+    )
+    seconds, memory = by_clients(options.times)
+    draw(seconds, memory, options.figure)
+    print(
+        "| clients | per round | images each | seconds per round | memory, MiB |\n"
+        "|---|---|---|---|---|"
+    )
+    for n in CLIENTS:
+        row = [
+            f"{n:,}",
+            f"{n // 10:,}",
+            f"{IMAGES // n:,}",
+            spread(seconds[n]),
+            f"{memory[n] / MIB:.0f}",
+        ]
+        print(f"| {' | '.join(row)} |")
+    print(f"memory at 10,000 clients / at 10: {memory[10_000] / memory[10]:.3f}\n")
+    rounds = by_processes(options.times, data.folder)
+    print("| processes | seconds per round, 1,000 clients x 50 images, batch 10 |\n|---|---|")
+    for name, values in rounds.items():
+        print(f"| {name} | {spread(values)} |")
+    medians = {name: statistics.median(values) for name, values in rounds.items()}
+    print(f"2 processes / the limit: {medians['2'] / medians['limit']:.2f}")
+    print(f"1 process / 2 processes: {medians['1'] / medians['2']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The result does not depend on the number of processes (CONTRACT 6.2), on real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ROOT, read_rows, rows_without_times, write_config
+
+ON_EACH_WORLD_SIZE = """
+import sys
+from torch import nn
+import extra_utils.model
+import extra_utils.plots
+import extra_utils.utils
+import main
+
+class NormNet(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 5, stride=4)
+        self.norm = nn.BatchNorm2d(8)
+        self.last = nn.Linear(8 * 7 * 7, num_classes)
+
+    def forward(self, images):
+        return self.last(self.norm(self.conv(images)).relu().flatten(1))
+
+model, config, folder = sys.argv[1:]
+if model == "norm":
+    extra_utils.model.Net = NormNet
+extra_utils.plots.draw_run = extra_utils.utils.draw_samples = lambda *_: None  # saves seconds
+for world_size in (1, 2, 3, 4):
+    options = [f"--config={config}", f"--run_dir={folder}/on{world_size}"]
+    assert main.main([*options, f"--world_size={world_size}"]) == 0
+"""
+ATTACK = {"name": "label_flip", "clients": [1, 4], "source": 1, "target": 4}
+CASES = {
+    "iid, all, no attack": ("net", {"num_clients": 5}),
+    "dirichlet, sampled, attacked": (
+        "net",
+        {"num_clients": 7, "clients_per_round": 4, "partition": "dirichlet", "attack": ATTACK},
+    ),
+    "dirichlet, all, attacked, batch norm": (
+        "norm",
+        {"num_clients": 5, "partition": "dirichlet", "attack": ATTACK},
+    ),
+    "iid, sampled, no attack, batch norm": ("norm", {"num_clients": 6, "clients_per_round": 3}),
+}
+
+
+@pytest.mark.parametrize(("model", "keys"), CASES.values(), ids=CASES)
+def test_world_sizes_1_to_4_give_the_same_bytes(
+    model: str, keys: dict[str, object], data_path: Path, tmp_path: Path
+) -> None:
+    config = write_config(tmp_path, data_path=str(data_path), global_epochs=2, name="same", **keys)
+    done = subprocess.run(
+        [sys.executable, "-c", ON_EACH_WORLD_SIZE, model, str(config), str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    runs = [tmp_path / f"on{world_size}" for world_size in (1, 2, 3, 4)]
+    models = {(run / "model.pth").read_bytes() for run in runs}
+    assert len(models) == 1
+    assert all(rows_without_times(run) == rows_without_times(runs[0]) for run in runs)
+    clients = [row["client"] for row in read_rows(runs[0], "client") if row["round"] == 1]
+    assert len(clients) == keys.get("clients_per_round", keys["num_clients"])
+    assert clients == sorted(clients)
