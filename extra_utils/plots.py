@@ -6,6 +6,7 @@ python -m extra_utils.plots runs/a runs/b ...   # compare them in one figure and
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -51,8 +52,7 @@ def draw_curves(run: RunData, key: str, label: str) -> None:
         points = by_client[client]
         is_attacker = client in run.attackers
         axes.plot(
-            point_places(points),
-            [row[key] for row in points],
+            *with_gaps(points, key),
             color=ATTACKER if is_attacker else HONEST[number % len(HONEST)],
             linestyle="--" if is_attacker else "-",
             linewidth=1,
@@ -72,6 +72,21 @@ def choose_clients(clients: list[int], attackers: set[int]) -> list[int]:
     wanted = [c for c in clients if c == 0] + [c for c in clients if c in attackers][: HANDFUL // 2]
     others = [c for c in clients if c not in wanted and c not in attackers]
     return sorted(wanted + others[: HANDFUL - len(wanted)])
+
+
+def with_gaps(points: list[Row], key: str) -> tuple[list[float], list[float]]:
+    """Places and values of a client's points, with a break where it sat out a round."""
+    places: list[float] = []
+    values: list[float] = []
+    before = None
+    for place, row in zip(point_places(points), points, strict=True):
+        if before is not None and row["round"] > before + 1:
+            places.append(place)
+            values.append(math.nan)
+        before = row["round"]
+        places.append(place)
+        values.append(math.nan if row[key] is None else row[key])
+    return places, values
 
 
 def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
@@ -137,22 +152,32 @@ def draw_clients(
 ) -> Figure:  # fmt: skip
     """Clients x classes in colours; attackers' names are red, flagged clients' bold.
 
-    Of many clients only these are named.
+    Many clients have no names: red arrows point at attackers, black ones at flagged clients.
     """
     figure = Figure(figsize=(2 + 0.8 * len(values[0]), 2.2 + 0.35 * min(len(rows), MOST_NAMES)))
     axes = figure.add_subplot()
     array = np.array(values, dtype=np.float64)
     draw_matrix(axes, array, run.run["class_names"], numbers=numbers, diverging=diverging)
-    places = list(range(len(rows)))
-    if len(rows) > MOST_NAMES:
-        places = [p for p in places if rows[p]["attacker"] or rows[p]["flagged"]][:MOST_NAMES]
-        axes.set_ylabel(f"{len(rows)} clients")
-    axes.set_yticks(places, [client_name(rows[p]) for p in places])
-    for label, place in zip(axes.get_yticklabels(), places, strict=True):
-        label.set_color(ATTACKER if rows[place]["attacker"] else "black")
-        label.set_fontweight("bold" if rows[place]["flagged"] else "normal")
     axes.set_title(title)
+    if len(rows) > MOST_NAMES:
+        point_at(axes, rows, "attacker", ATTACKER, place=-0.6, marker=">")
+        point_at(axes, rows, "flagged", "black", place=array.shape[1] - 0.4, marker="<")
+        axes.set_ylabel(f"{len(rows)} clients, attackers red")
+        return figure
+    axes.set_yticks(range(len(rows)), [client_name(row) for row in rows])
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(ATTACKER if row["attacker"] else "black")
+        label.set_fontweight("bold" if row["flagged"] else "normal")
     return figure
+
+
+def point_at(
+    axes: Axes, rows: list[Row], key: str, color: str, *, place: float, marker: str
+) -> None:
+    """Arrows beside the rows of which ``key`` is true."""
+    marked = [number for number, row in enumerate(rows) if row[key]]
+    size = min(30.0, 3000 / len(rows))
+    axes.scatter([place] * len(marked), marked, color=color, marker=marker, s=size, clip_on=False)
 
 
 def client_name(row: Row) -> str:

@@ -128,6 +128,17 @@ def test_an_attacker_trains_on_flipped_labels_from_its_first_round_on() -> None:
     )
 
 
+def test_a_rounds_clients_are_drawn_from_the_seed_and_the_round() -> None:
+    config = replace(CONFIG, num_clients=20, clients_per_round=5)
+    clients, again = (make_clients(config, make_dataset()) for _ in range(2))
+    draws = [clients.draw(round_index) for round_index in range(1, 41)]
+    assert draws == [again.draw(round_index) for round_index in range(1, 41)]
+    assert all(len(draw) == 5 and list(draw) == sorted(draw) for draw in draws)
+    assert all(draw[client] == 3 for draw in draws for client in draw)  # images of each
+    assert {client for draw in draws for client in draw} == set(range(20))
+    assert clients.draw(1) != make_clients(replace(config, seed=1), make_dataset()).draw(1)
+
+
 def test_model_eval_counts_what_is_right() -> None:
     dataset = make_dataset()
     client = make_clients(CONFIG, dataset).make(0, 1)

@@ -194,6 +194,21 @@ def test_more_clients_or_images_than_there_are_is_refused(tmp_path: Path) -> Non
     check_sizes(config, given, 9, 50)
 
 
+def test_points_are_drawn_by_default_of_up_to_ten_clients(tmp_path: Path) -> None:
+    assert read(tmp_path, {"type": "cifar", "num_clients": 10}).eval_points == 5
+    assert read(tmp_path, {"type": "cifar", "num_clients": 11}).eval_points == 0
+    assert read(tmp_path, {"type": "cifar", "num_clients": 11, "eval_points": 2}).eval_points == 2
+
+
+def test_more_runs_than_images_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"type": "cifar", "partition": "shards", "shards_per_client": 4}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    with pytest.raises(ConfigError, match=r"shards_per_client = 12 must be at most the 11"):
+        check_sizes(resolve(config), given, 11, 1)
+    check_sizes(resolve(config), given, 12, 1)
+
+
 def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     attack = FLIP | {"start_round": 11}

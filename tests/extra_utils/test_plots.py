@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from extra_utils import compare, plots
 from extra_utils.figures import read_run
-from extra_utils.plots import main, point_places
+from extra_utils.plots import choose_clients, main, point_places, with_gaps
 from extra_utils.utils import draw_samples, pick_samples
 
 
@@ -77,6 +77,39 @@ def test_the_attackers_row_is_marked(finished_run: Path, shown: Shown) -> None:
 def test_points_lie_evenly_in_their_round() -> None:
     points = [{"round": 2}, {"round": 2}, {"round": 4}]
     assert point_places(points) == [1.5, 2.0, 4.0]
+
+
+def test_a_curve_breaks_where_its_client_sat_out_a_round() -> None:
+    points = [{"round": r, "accuracy": float(r)} for r in (1, 2, 4)]
+    places, values = with_gaps(points, "accuracy")
+    assert places == [1.0, 2.0, 4.0, 4.0]
+    assert np.array_equal(values, [1.0, 2.0, np.nan, 4.0], equal_nan=True)
+
+
+def test_of_many_clients_a_handful_has_curves_with_client_0_and_attackers() -> None:
+    assert choose_clients([0, 1, 2], {2}) == [0, 1, 2]
+    assert choose_clients(list(range(50)), {10, 20, 30, 40}) == [0, 1, 2, 10, 20, 30]
+    assert choose_clients([5, 6, 7, 8, 9, 11, 12], set()) == [5, 6, 7, 8, 9, 11]
+
+
+def test_many_clients_are_a_band_and_arrows(
+    finished_run: Path, tmp_path: Path, shown: Shown
+) -> None:
+    run = copy_run(finished_run, tmp_path / "copy")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kept = [row for row in rows if row["kind"] not in ("point", "client")]
+    kept[0]["class_counts"] = [[1] * 10] * 50
+    some = {kind: next(r for r in rows if r["kind"] == kind) for kind in ("point", "client")}
+    for client in range(50):
+        kept.append({**some["point"], "client": client, "accuracy": float(client)})
+        kept.append({**some["client"], "client": client, "attacker": client == 7})
+    (run / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in kept))
+    plots.draw_run(run)
+    labels = shown.figures["accuracy.png"].axes[0].get_legend_handles_labels()[1]
+    assert labels[0] == "all 50 clients, local"
+    assert "client 7, local (attacker)" in labels
+    arrows = shown.figures["class_mean.png"].axes[0].collections[0]
+    assert arrows.get_offsets().tolist() == [[-0.6, 7.0]]  # type: ignore[union-attr]
 
 
 def test_redrawing_one_run_writes_its_pictures(finished_run: Path, tmp_path: Path) -> None:
