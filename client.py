@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from extra_utils.config import Config
 from extra_utils.evaluation import Evaluation, evaluate
 from extra_utils.messages import Point, Update
+from extra_utils.model import integer_values, train_mode
 from extra_utils.my_dataset import Dataset, Images, Labels
 from extra_utils.optimizer import Adam
 from extra_utils.progress import Observer
 from extra_utils.random_streams import Purpose, stream, torch_seed
 from extra_utils.utils import pick_samples
 from federal_defense.attacks import attack_labels
-from get_weight_matrix import class_mean, integer_values, weight_diff
+from get_weight_matrix import class_mean, weight_diff
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards
 
 SAMPLED_CLIENTS = 4  # rows of samples.png
@@ -43,7 +44,7 @@ class Client:
         """Trains a copy of the global model on this client's shard; the model stays as it is."""
         num_batches = self.train_loader.num_batches * self.config.local_epochs
         self.observer.start_client(round_index, self.client_id, num_batches)
-        local_model = copy.deepcopy(model).train()
+        local_model = train_mode(copy.deepcopy(model))
         optimizer = Adam(local_model.parameters(), self.config.lr)
         draws = stream(self.config.seed, Purpose.TRAINING, self.client_id, round_index)
         torch.manual_seed(  # what the model itself draws, such as dropout

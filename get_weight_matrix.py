@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.errors import ClientFailed
 from extra_utils.messages import ClientReport, Point, RoundResult, Update
-from extra_utils.model import last_linear
+from extra_utils.model import float_values, integer_values, last_linear, set_integer_values
 
 FIXED_POINT = 2.0**44  # a sum of weighted differences is kept in units of 2^-44
 LARGEST_DIFF = 2.0**18  # so that no sum of them can leave the 64 bits
@@ -26,20 +26,8 @@ def class_mean(model: nn.Module) -> Tensor:
     return weight.mean(dim=1) + bias / layer.in_features
 
 
-def float_values(model: nn.Module) -> list[Tensor]:
-    """The state's floating-point tensors: parameters and running statistics."""
-    return [value for value in model.state_dict().values() if value.is_floating_point()]
-
-
-def integer_values(model: nn.Module) -> Tensor:
-    """The state's integers [K]: batch norm's counters."""
-    state = model.state_dict().values()
-    flat = [value.flatten().long() for value in state if not value.is_floating_point()]
-    return torch.cat(flat) if flat else torch.zeros(0, dtype=torch.int64)
-
-
 def weight_diff(local_model: nn.Module, model: nn.Module) -> Tensor:
-    """Local minus global [P], in float64, where the difference of two float32 is exact."""
+    """Local minus global [P] of all that can change, in float64, where it is exact."""
     pairs = zip(float_values(local_model), float_values(model), strict=True)
     return torch.cat([(local.double() - old.double()).flatten() for local, old in pairs])
 
@@ -52,10 +40,7 @@ def apply_result(model: nn.Module, result: RoundResult) -> None:
         part = result.diff[start : start + value.numel()].view(value.shape)
         value.copy_(value.double() + part)
         start += value.numel()
-    counters = iter(result.counters)
-    for value in model.state_dict().values():
-        if not value.is_floating_point():
-            value.copy_(torch.stack([next(counters) for _ in range(value.numel())]).view_as(value))
+    set_integer_values(model, result.counters)
 
 
 class RoundSum:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,17 +25,18 @@ from extra_utils.config_rules import (
     resolve,
 )
 from extra_utils.data_sources import known_classes, prepare_data
-from extra_utils.errors import ConfigError, RunFailed
+from extra_utils.errors import ClientFailed, ConfigError, RunFailed
 from extra_utils.files import remove_partial_files
 from extra_utils.my_dataset import open_dataset
 from extra_utils.run_folder import make_run_folder, save_config
+from extra_utils.torchrun import Place, torchrun_place
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
 from federal_defense.rules import DEFENSES
 
-BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
-
 if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
+
+BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
 
 
 def main(argv: list[str]) -> int:
@@ -42,12 +44,14 @@ def main(argv: list[str]) -> int:
     try:
         if "--help" in argv or "-h" in argv:
             print_help()
+        elif place := torchrun_place():
+            join_torchrun(parse_arguments(argv), place)
         else:
             federate(parse_arguments(argv))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except RunFailed as error:
+    except (RunFailed, ClientFailed) as error:
         print(f"{BELOW_THE_BARS}error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -61,28 +65,22 @@ def federate(arguments: Arguments) -> None:
     config, given = checked_config(arguments)
 
     # the data set, found and cached once for all ranks
-    check_classes(config, given, known_classes(config))
-    data = prepare_data(config)
-    dataset = open_dataset(data.folder)
-    check_sizes(config, given, len(dataset.train), len(dataset.test))
+    data_folder = checked_data(config, given)
+
+    # the model, and the imports that the ranks share when they are forked
+    check_model(config, data_folder)
 
     # the run's folder
     run_dir = make_run_folder(config, arguments.run_dir)
     save_config(run_dir, config)
-    if data.notice:
-        print(data.notice, flush=True)
 
-    # the ranks, forked after the imports that they share, and in them the rounds
-    import client
+    # the ranks, and in them the rounds
     from extra_utils.supervisor import start_ranks
-    from my_data_loader import make_shards
 
-    if num_moved := make_shards(config, dataset).num_moved:
-        print(f"note: {num_moved} clients had drawn no image; one image was moved to each of them")
     try:
         start_ranks(
             run,
-            (config, data.folder, run_dir),
+            (config, data_folder, run_dir),
             world_size=config.world_size,
             threads=config.threads_per_process,
             timeout_s=config.timeout_s,
@@ -91,14 +89,32 @@ def federate(arguments: Arguments) -> None:
         remove_partial_files(run_dir)
 
     # the pictures
-    from extra_utils.plots import draw_run
-    from extra_utils.utils import draw_samples
+    draw(run_dir, config, data_folder)
 
-    draw_run(run_dir)
-    title = f"{config.name}: {dataset.info.name}, labels trained on"
-    rows = client.sample_rows(config, dataset)
-    draw_samples(run_dir / "samples.png", rows, dataset.info.class_names, title)
-    print(f"run folder: {run_dir}")
+
+def join_torchrun(arguments: Arguments, place: Place) -> None:
+    """The same as one of torchrun's ranks; each machine has its own data folder."""
+    config, given = checked_config(arguments, place)
+    data_folder = checked_data(config, given) if place.local_rank == 0 else Path()
+
+    from extra_utils.distributed_utils import process_group
+    from extra_utils.marks import Marks
+    from extra_utils.process import process_context
+
+    marks = Marks(process_context(), 1).writer(0)
+    threads = config.threads_per_process
+    with process_group(place.rank, place.world_size, "env://", threads, marks) as ranks:
+        first = place.rank - place.local_rank  # the rank that prepared this machine's data
+        data_folder = Path(ranks.share(str(data_folder))[first])
+        run_dir = Path()
+        if ranks.is_main:
+            check_model(config, data_folder)
+            run_dir = make_run_folder(config, arguments.run_dir)
+            save_config(run_dir, config)
+        run_dir = Path(ranks.share(str(run_dir))[0])
+        run(ranks, config, data_folder, run_dir)
+    if place.rank == 0:
+        draw(run_dir, config, data_folder)
 
 
 def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
@@ -114,7 +130,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
     # the same on every rank
     dataset = open_dataset(data_folder)
     test_loader = TestLoader(dataset.test, choose_test_images(config, dataset), dataset.info)
-    model = build_model(config, dataset.num_classes)
+    model = build_model(config, dataset, ranks)
 
     # rank 0 alone writes and speaks
     display = choose_display(ranks.is_main, config.global_epochs)
@@ -150,15 +166,66 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
     recorder.finish(model, evaluation)
 
 
-def checked_config(arguments: Arguments) -> tuple[Config, Given]:
+def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
+    """Every picture of a finished run."""
+    from client import sample_rows
+    from extra_utils.plots import draw_run
+    from extra_utils.utils import draw_samples
+
+    dataset = open_dataset(data_folder)
+    draw_run(run_dir)
+    title = f"{config.name}: {dataset.info.name}, labels trained on"
+    rows = sample_rows(config, dataset)
+    draw_samples(run_dir / "samples.png", rows, dataset.info.class_names, title)
+    print(f"run folder: {run_dir}")
+
+
+def checked_config(arguments: Arguments, place: Place | None = None) -> tuple[Config, Given]:
     """The resolved config, after every check that needs no data; prints warnings."""
     check_arguments(arguments)
     config, given = read_config(arguments, ATTACKS, DEFENSES)
+    if place is not None:
+        config = replace(config, world_size=place.world_size)
     config = resolve(config)
     check_rules(config, given)
-    for warning in idle_keys(config, given):
-        print(f"warning: {warning}", file=sys.stderr)
+    if place is not None and place.rank == 0:
+        print(f"world_size: {place.world_size}, torchrun's")
+    if place is None or place.rank == 0:
+        for warning in idle_keys(config, given):
+            print(f"warning: {warning}", file=sys.stderr)
     return with_drawn_attackers(config), given
+
+
+def checked_data(config: Config, given: Given) -> Path:
+    """The cache folder of the data set, which has the classes and images that the config names."""
+    check_classes(config, given, known_classes(config))
+    data = prepare_data(config)
+    dataset = open_dataset(data.folder)
+    check_classes(config, given, dataset.info.class_names)
+    check_sizes(config, given, len(dataset.train), len(dataset.test))
+    if data.notice:
+        print(data.notice, flush=True)
+    return data.folder
+
+
+def check_model(config: Config, data_folder: Path) -> None:
+    """Looks at the model and its weights without computing; says what a user should know."""
+    import torch
+
+    from extra_utils.model import new_model
+    from extra_utils.weights import prepare_weights
+    from my_data_loader import make_shards
+
+    dataset = open_dataset(data_folder)
+    with torch.device("meta"):  # shapes only: the parent must not compute before it forks
+        model = new_model(config, dataset.num_classes, *dataset.image_shape)
+    if config.weights is not None and (left_out := prepare_weights(config, model)):
+        print("note: of the weights these do not fit and are left out:", *left_out, sep="\n  ")
+    found = make_shards(config, dataset)
+    if found.num_moved:
+        print(f"note: {found.num_moved} clients had drawn no image; each was given one of another")
+    if found.num_cut:
+        print(f"note: syncBN: {found.num_cut} images are left out, so that all take equal steps")
 
 
 def print_help() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from extra_utils.config import Config
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, balanced_subset
-from extra_utils.partition import Indices, Partition, partition
+from extra_utils.partition import Indices, Partition, cut_to_shortest, partition
 from extra_utils.random_streams import Purpose, stream
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
@@ -24,7 +25,9 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
     chosen = _choose(dataset.train.labels, config.num_train, config.seed, part=0)
     generator = stream(config.seed, Purpose.PARTITION)
     found = partition(dataset.train.labels[chosen], config, generator)
-    return Partition([chosen[own] for own in found.shards], found.num_moved)
+    if config.syncBN:
+        found = cut_to_shortest(found)
+    return replace(found, shards=[chosen[own] for own in found.shards])
 
 
 def choose_test_images(config: Config, dataset: Dataset) -> Indices:

@@ -47,6 +47,8 @@ class Config:
 
     name: str | None = None
     """names the run folder; by default the config file's name without its ending"""
+    comment: str | None = None
+    """a note for people, such as where the data come from; changes nothing"""
     type: DATA_TYPES
     """the data set"""
     data_path: str = "data"
@@ -64,15 +66,17 @@ class Config:
     augment: bool = True
     """crop each training image at random from its padded self and, digits aside, mirror half"""
     model_name: MODELS | None = None
-    """the model (null: the one that suits `type`, for `cifar` the article's `net`)"""
+    """the model (null: `mnist_net` for both mnists, `resnet34` for `flower`, else `net`)"""
     weights: str | None = None
     """a .pth file to start from, or "imagenet" for torchvision's (null: a fresh start)"""
     freeze_layers: bool = False
     """train the last fully connected layer only"""
     stem: Literal["cifar", "imagenet"] | None = None
-    """first layer of a ResNet: 3x3, stride 1, no pooling; or torchvision's (null: by image size)"""
+    """first layers of a ResNet: "cifar" is 3x3, stride 1, no pooling; "imagenet" is torchvision's,
+    which shrinks an image's side to a quarter at once (null: "cifar" under 64 pixels, of which that
+    would leave too little)"""
     syncBN: bool = False  # the article's spelling
-    """share batch norm's statistics across ranks"""
+    """share batch norm's statistics across ranks; needs one client for each process"""
     world_size: Annotated[int, Range(1, 256)] = 3
     """processes; rank 0 is server and client"""
     num_clients: Count | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields, replace
-from typing import Any
 
 from extra_utils.config import AttackConfig, Config
 from extra_utils.config_check import show
@@ -13,15 +12,8 @@ from extra_utils.errors import ConfigError
 
 LONGEST_NAME = 100
 DEFAULT_POINTS, MOST_CLIENTS_WITH_POINTS = 5, 10
-IMPLEMENTED: dict[str, list[Any]] = {  # the keys and values whose turn has not come yet
-    "type": ["cifar", "synthetic"],
-    "image_size": [None],
-    "model_name": ["net"],
-    "weights": [None],
-    "freeze_layers": [False],
-    "stem": [None],
-    "syncBN": [False],
-}
+SMALLEST_SIDE = 16  # of an image that net and mnist_net can take
+MODEL_OF = {"mnist": "mnist_net", "fashion_mnist": "mnist_net", "flower": "resnet34"}
 
 
 def resolve(config: Config) -> Config:
@@ -32,7 +24,7 @@ def resolve(config: Config) -> Config:
         num_clients=num_clients,
         clients_per_round=config.clients_per_round or num_clients,
         eval_points=resolve_points(config.eval_points, num_clients),
-        model_name=config.model_name or "net",
+        model_name=config.model_name or MODEL_OF.get(config.type, "net"),  # type: ignore[arg-type]
     )
 
 
@@ -46,15 +38,15 @@ def check_arguments(arguments: Arguments) -> None:
     """A ConfigError for the ways to start a run that this version lacks."""
     if arguments.resume is not None:
         raise ConfigError("command line: resume: this version cannot go on from a checkpoint yet")
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        raise ConfigError("torchrun: this version cannot join its ranks yet; call python main.py")
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
+        raise ConfigError("torchrun: a restart cannot go on from a checkpoint yet")
 
 
 def check_rules(config: Config, given: Given) -> None:
     """A ConfigError when a resolved config's keys contradict each other."""
     _check_name(config, given)
-    _check_implemented(config, given)
     _check_clients(config, given)
+    _check_model(config, given)
     if config.attack is not None:
         _check_attack(config.attack, config, given.where.get("attack", ""))
 
@@ -98,12 +90,16 @@ def check_sizes(config: Config, given: Given, num_train: int, num_test: int) -> 
 
 def idle_keys(config: Config, given: Given) -> list[str]:
     """A warning for each key that was given, is not at its default, and changes nothing."""
+    is_resnet = (config.model_name or "").startswith("resnet")
     idle = {
         "alpha": (config.partition != "dirichlet", 'partition is not "dirichlet"'),
         "shards_per_client": (config.partition != "shards", 'partition is not "shards"'),
         "lrf": (config.local_epochs == 1, "with one local epoch the rate stays at lr"),
         "eval_size": (config.eval_points == 0, "eval_points is 0"),
         "only_0": (config.eval_points == 0, "eval_points is 0"),
+        "image_size": (config.type not in ("flower", "folder"), f"{config.type} has its own size"),
+        "stem": (not is_resnet, "the model is no ResNet"),
+        "syncBN": (not is_resnet or config.freeze_layers, "no batch norm is trained"),
         "download": (config.type == "synthetic", "synthetic images are made, not loaded"),
         "offline_data": (config.type == "synthetic", "synthetic images are never missing"),
     }
@@ -145,16 +141,6 @@ def _check_name(config: Config, given: Given) -> None:
         )
 
 
-def _check_implemented(config: Config, given: Given) -> None:
-    for key, right in IMPLEMENTED.items():
-        value = getattr(config, key)
-        if value not in right:
-            raise ConfigError(
-                f"{given.where.get(key, 'default')}: {key}: got {show(value)}, which this version "
-                f"cannot do yet; it can do {', '.join(show(choice) for choice in right)}"
-            )
-
-
 def _check_clients(config: Config, given: Given) -> None:
     assert config.num_clients is not None
     assert config.clients_per_round is not None
@@ -162,6 +148,27 @@ def _check_clients(config: Config, given: Given) -> None:
         raise ConfigError(
             f"{given.where['clients_per_round']}: clients_per_round: got "
             f"{config.clients_per_round}, must be at most num_clients, {config.num_clients}"
+        )
+
+
+def _check_model(config: Config, given: Given) -> None:
+    is_resnet = (config.model_name or "").startswith("resnet")
+    if not is_resnet and (config.image_size or SMALLEST_SIDE) < SMALLEST_SIDE:
+        raise ConfigError(
+            f"{given.where['image_size']}: image_size: got {config.image_size}, must be at least "
+            f"{SMALLEST_SIDE} for {config.model_name}"
+        )
+    if config.weights == "imagenet" and not is_resnet:
+        raise ConfigError(
+            f'{given.where["weights"]}: weights: got "imagenet", must be a .pth file or null for '
+            f"{config.model_name}, of which torchvision has none"
+        )
+    one_each = config.world_size == config.num_clients == config.clients_per_round
+    if config.syncBN and not one_each:
+        raise ConfigError(
+            f"{given.where['syncBN']}: syncBN: got true with {config.num_clients} clients, "
+            f"{config.clients_per_round} of them a round, on {config.world_size} processes; must "
+            "be one client for each process every round, since all step together"
         )
 
 

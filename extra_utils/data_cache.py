@@ -23,7 +23,6 @@ class Source:
     """A data set that can be built: what makes it what it is, and how."""
 
     made_from: dict[str, Any]  # equal dictionaries stand for equal data sets
-    class_names: list[str]
     build: Callable[[], Dataset]
 
 

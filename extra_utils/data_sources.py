@@ -10,18 +10,28 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from extra_utils.config import Config
 from extra_utils.data_cache import Source, cache_root, find_or_build
 from extra_utils.errors import ConfigError
-from extra_utils.image_files import ImageFolder, decode_folder, scan_folder
-from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, describe_pixels
-from extra_utils.official_data import CIFAR_FOLDER, DataMissing, load_cifar10
+from extra_utils.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
+from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, Split, describe_pixels
+from extra_utils.official_data import (
+    OFFICIAL,
+    DataMissing,
+    Official,
+    find_idx_files,
+    load_official,
+)
+from extra_utils.random_streams import Purpose, stream
 from extra_utils.synthetic import CLASS_NAMES, make_synthetic
+from extra_utils.utils import split_by_class
 
-CIFAR_SIDE = 32
-CIFAR_CLASSES = [
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-]  # fmt: skip
+CIFAR_SIDE, PHOTO_SIDE = 32, 64
+VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
+MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
+FLOWERS = "https://download.tensorflow.org/example_images/flower_photos.tgz"
 BANNER = """\
 {line}
 SYNTHETIC DATA: {wanted} was not to be had, so this run goes on with built-in images.
@@ -39,15 +49,13 @@ class PreparedData:
 
 
 def known_classes(config: Config) -> list[str]:
-    """The class names, before any image is read."""
+    """The class names, before any image is read. Raises ConfigError where there are none."""
     if config.type == "synthetic":
         return CLASS_NAMES
-    folder = Path(config.data_path) / "cifar10" / "train"
-    return scan_class_names(folder) if folder.is_dir() else CIFAR_CLASSES
-
-
-def scan_class_names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folder = _folder_of_images(config)
+    if folder is not None:
+        return scan_class_names(folder / "train" if _is_split(folder) else folder)
+    return OFFICIAL[config.type].class_names
 
 
 def prepare_data(config: Config) -> PreparedData:
@@ -59,18 +67,14 @@ def prepare_data(config: Config) -> PreparedData:
     if config.type == "synthetic":
         return PreparedData(find_or_build(root, _synthetic_source(config.seed)))
     try:
-        return PreparedData(find_or_build(root, _cifar_source(config)))
+        return PreparedData(find_or_build(root, _find_source(config)))
     except DataMissing as error:
-        reason = str(error)
-        cure = (
-            f"To use CIFAR-10, put its images into {config.data_path}/cifar10/train/<class>/ and "
-            f".../test/<class>/, or torchvision's {CIFAR_FOLDER} into {config.data_path}/."
-        )
+        wanted, reason, cure = OFFICIAL[config.type].title, str(error), _cure(config)
         if config.offline_data is None:
-            where = f"data_path: got {config.data_path}, where CIFAR-10 was not to be had"
+            where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
     folder = find_or_build(root, _synthetic_source(config.seed))
-    notice = BANNER.format(line="=" * 88, wanted="CIFAR-10", reason=reason, cure=cure)
+    notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
     return PreparedData(folder, notice)
 
 
@@ -85,40 +89,108 @@ def _cache_root(data_path: Path) -> Path:
         return folder
 
 
+def _cure(config: Config) -> str:
+    """What to put where."""
+    official = OFFICIAL[config.type]
+    if official.is_idx:
+        return f"To use it, put its four idx files, packed or not, into {config.data_path}/."
+    return (
+        f"To use it, put its images into {config.data_path}/cifar10/train/<class>/ and "
+        f".../test/<class>/, or torchvision's {official.folder} into {config.data_path}/."
+    )
+
+
+def _folder_of_images(config: Config) -> Path | None:
+    """The folder that holds the classes, or train/ and test/; None for torchvision's files."""
+    data_path = Path(config.data_path)
+    if config.type == "cifar":
+        return data_path / "cifar10" if _is_split(data_path / "cifar10") else None
+    if config.type not in ("flower", "folder"):
+        return None
+    if not data_path.is_dir():
+        hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
+        raise ConfigError(
+            f"data_path: got {config.data_path}, must be a folder with one sub-folder of images "
+            f"for each class{hint}"
+        )
+    return data_path
+
+
+def _is_split(folder: Path) -> bool:
+    return all((folder / split).is_dir() for split in SPLITS)
+
+
 def _synthetic_source(seed: int) -> Source:
     made_from = {"source": "synthetic", "seed": seed}
-    return Source(made_from, CLASS_NAMES, lambda: make_synthetic(seed))
+    return Source(made_from, lambda: make_synthetic(seed))
 
 
-def _cifar_source(config: Config) -> Source:
+def _find_source(config: Config) -> Source:
+    folder = _folder_of_images(config)
+    if folder is None:
+        return _official_source(OFFICIAL[config.type], config)
+    if config.type == "cifar":
+        return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
+    return _folder_source(
+        folder.resolve().name, folder, config.image_size or PHOTO_SIDE, config.seed
+    )
+
+
+def _official_source(official: Official, config: Config) -> Source:
     data_path = Path(config.data_path)
-    if (data_path / "cifar10" / "train").is_dir() and (data_path / "cifar10" / "test").is_dir():
-        return _folder_source("CIFAR-10", data_path / "cifar10", CIFAR_SIDE)
-
-    def build() -> Dataset:
-        return load_cifar10(data_path, download=config.download)
-
-    return Source({"source": "official CIFAR-10"}, CIFAR_CLASSES, build)
+    files = find_idx_files(official, data_path) if official.is_idx else []
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    made_from = {"source": "official", "name": official.title, "files": stamps}
+    return Source(made_from, lambda: load_official(official, data_path, download=config.download))
 
 
-def _folder_source(name: str, folder: Path, side: int) -> Source:
-    train, test = (scan_folder(folder / split) for split in SPLITS)
-    stamps = repr([train.class_names, train.labels, train.stamps, test.labels, test.stamps])
+def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
+    """Folders train/ and test/ as they are, else a seeded split of one folder of classes."""
+    is_split = _is_split(folder)
+    parts = [scan_folder(folder / split) for split in SPLITS] if is_split else [scan_folder(folder)]
+    for found in parts:
+        _check_classes(found, parts[0])
+    stamps = repr([(found.class_names, found.labels, found.stamps) for found in parts])
     digest = hashlib.blake2b(stamps.encode("utf-8", "surrogateescape")).hexdigest()
     made_from = {"source": "folder", "name": name, "side": side, "files": digest}
-    return Source(made_from, train.class_names, lambda: _read_folders(name, train, test, side))
+    if not is_split:
+        made_from["seed"] = seed
+    return Source(made_from, lambda: _read_folders(name, parts, side, seed))
 
 
-def _read_folders(name: str, train: ImageFolder, test: ImageFolder, side: int) -> Dataset:
-    if train.class_names != test.class_names:
-        raise ConfigError(f"data_path: {name}: train and test do not hold the same class folders")
-    splits = []
-    for found in (train, test):
-        split, problems = decode_folder(found, side)
-        if problems:
-            print(f"{len(problems)} files are no usable images:", *problems[:10], sep="\n  ")
-        if not len(split):
-            raise ConfigError(f"data_path: {name}: there is no usable image")
-        splits.append(split)
+def _check_classes(found: ImageFolder, first: ImageFolder) -> None:
+    if len(found.class_names) < 2:
+        raise ConfigError(
+            f"data_path: got {found.folder} with {len(found.class_names)} sub-folders, must have "
+            "one for each of at least two classes"
+        )
+    if found.class_names != first.class_names:
+        raise ConfigError(
+            f"data_path: got {found.folder}, which does not hold the same classes as {first.folder}"
+        )
+
+
+def _read_folders(name: str, parts: list[ImageFolder], side: int, seed: int) -> Dataset:
+    splits = [_decode_and_report(found, side) for found in parts]
+    if len(splits) == 1:
+        (whole,) = splits
+        generator = stream(seed, Purpose.VALIDATION)
+        chosen = split_by_class(whole.labels, VALIDATION_RATE, generator)
+        splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
     mean, std = describe_pixels(splits[0].images)
-    return Dataset(DatasetInfo(name, False, train.class_names, mean, std), *splits)
+    return Dataset(DatasetInfo(name, False, parts[0].class_names, mean, std), *splits)
+
+
+def _decode_and_report(found: ImageFolder, side: int) -> Split:
+    """The usable images; the others are counted and named."""
+    split, problems = decode_folder(found, side)
+    if problems:
+        shown = [f"  {line}" for line in problems[:MOST_PROBLEMS]]
+        more = len(problems) - len(shown)
+        rest = [f"  and {more} more"] if more else []
+        print("\n".join([f"note: {len(problems)} files are no usable images:", *shown, *rest]))
+    missing = np.setdiff1d(np.arange(len(found.class_names)), split.labels)
+    if len(missing):
+        name = found.class_names[missing[0]]
+        raise ConfigError(f"data_path: got {found.folder / name}, which holds no usable image")
+    return split

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -40,6 +39,28 @@ class Ranks:
         with self.marks.waiting():
             dist.all_reduce(values)
 
+    def share(self, value: str) -> list[str]:
+        """Every rank's text, by rank. All ranks call this."""
+        texts: list[str] = [""] * self.world_size
+        with self.marks.waiting():
+            dist.all_gather_object(texts, value)
+        return texts
+
+    def sum_in_order(self, values: Tensor) -> Tensor:
+        """The sum of floating-point ``values`` over the ranks, added in their order.
+
+        All ranks call this.
+        """
+        self.num_bytes += values.numel() * values.element_size()
+        gathered = [torch.empty_like(values) for _ in range(self.world_size)]
+        with self.marks.waiting():
+            dist.all_gather(gathered, values.contiguous())
+        return torch.stack(gathered).sum(dim=0)
+
+    def __deepcopy__(self, memo: object) -> Ranks:
+        """A copied model speaks to the same ranks."""
+        return self
+
 
 def to_bits(values: Tensor) -> Tensor:
     """float64 as the int64 of the same bits.
@@ -56,15 +77,20 @@ def from_bits(bits: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def process_group(
-    rank: int, world_size: int, meeting_file: Path, threads: int, marks: RankMarks
+    rank: int, world_size: int, meeting: str, threads: int, marks: RankMarks
 ) -> Iterator[Ranks]:
-    """Joins the group of all ranks over gloo on loopback. All ranks call this."""
+    """Joins the group of all ranks over gloo. All ranks call this.
+
+    ``meeting`` is ``file://...`` or, for torchrun's ranks, ``env://``. Ranks that are all on this
+    machine speak on loopback only.
+    """
     torch.set_num_threads(threads)
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
+    if meeting != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     with marks.waiting():
         dist.init_process_group(
             "gloo",
-            init_method=f"file://{meeting_file}",
+            init_method=meeting,
             rank=rank,
             world_size=world_size,
             timeout=FOREVER,

@@ -60,7 +60,7 @@ def evaluate(
     model: nn.Module, loader: Batches, numbers: Iterable[int], on_batch: Callable[[], None]
 ) -> Evaluation:
     """The model, in evaluation mode, on the batches of these numbers."""
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     confusion = torch.zeros(loader.num_classes, loader.num_classes, dtype=torch.int64)
     loss_sums = torch.zeros(loader.num_batches, dtype=torch.float64)
@@ -71,7 +71,8 @@ def evaluate(
         pairs = labels * loader.num_classes + logits.argmax(dim=1)
         confusion += pairs.bincount(minlength=confusion.numel()).view_as(confusion)
         on_batch()
-    model.train(was_training)
+    for module, training in modes.items():
+        module.training = training
     return Evaluation(confusion, loss_sums)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from extra_utils.my_dataset import Images, Split
@@ -34,16 +35,32 @@ class ImageFolder:
         return [f"{folders[label]}{os.sep}{stamp[0]}" for label, stamp in pairs]
 
 
+def scan_class_names(folder: Path) -> list[str]:
+    """The sub-folders in alphabetical order; hidden ones are no classes."""
+    names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return sorted(name for name in names if not name.startswith("."))
+
+
 def scan_folder(folder: Path) -> ImageFolder:
-    """Lists ``folder/<class>/<image>`` in sorted order, so that every machine agrees on it."""
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    found = ImageFolder(folder, [name for name in names if not name.startswith(".")])
+    """Lists ``folder/<class>/**/<file>`` in sorted order, so that every machine agrees on it."""
+    found = ImageFolder(folder, scan_class_names(folder))
     for label, class_name in enumerate(found.class_names):
-        status = ((entry.name, entry.stat()) for entry in os.scandir(folder / class_name))
-        stamps = sorted((name, of.st_size, of.st_mtime_ns) for name, of in status)
+        stamps = sorted(_scan(str(folder / class_name), ""))
         found.stamps += stamps
         found.labels += [label] * len(stamps)
     return found
+
+
+def _scan(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
+    """Every file below a class's folder: its path from there, its bytes, its time in ns."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _scan(entry.path, f"{prefix}{entry.name}{os.sep}")
+        else:
+            status = entry.stat(follow_symlinks=False)
+            yield prefix + entry.name, status.st_size, status.st_mtime_ns
 
 
 def decode_folder(found: ImageFolder, side: int) -> tuple[Split, list[str]]:
@@ -77,10 +94,16 @@ def _decode_chunk(paths: list[str], side: int) -> tuple[Images, dict[int, str]]:
 
 
 def _decode(path: str, side: int) -> Images:
+    """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
     with Image.open(path) as image:
-        colour = image.convert("RGB")
+        upright = ImageOps.exif_transpose(image)
+        if "A" in upright.getbands() or "transparency" in upright.info:
+            upright = upright.convert("RGBA")
+            white = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(white, upright)
+        colour = upright.convert("RGB")
     if colour.size != (side, side):
-        colour = colour.resize((side, side), Image.Resampling.BILINEAR)
+        colour = ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR)
     return np.asarray(colour)
 
 

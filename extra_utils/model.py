@@ -1,32 +1,41 @@
-"""The models, and what is asked of every model: its last layer and its named values."""
+"""The models, and what is asked of every model: its last layer, and what of it can change."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extra_utils.config import Config
+from extra_utils.distributed_utils import Ranks
+from extra_utils.my_dataset import Dataset
 from extra_utils.random_streams import Purpose, torch_seed
+from extra_utils.sync_batch_norm import with_shared_statistics
+from extra_utils.weights import load_weights
+
+SMALL_SIDE = 64  # smaller images lose too much in a ResNet's usual first layers
 
 
 class Net(nn.Module):
-    """The article's small network for 32 x 32 colour images: two convolutions, three full layers.
+    """The article's small network: two convolutions, three full layers; the last is `fc3`.
 
-    Images [B, 3, 32, 32] in, logits [B, num_classes] out. Pooling before the ReLU gives the same
-    numbers as after it, on a quarter of the values.
+    Images [B, channels, side, side] in, logits [B, num_classes] out. Pooling before the ReLU gives
+    the same numbers as after it, on a quarter of the values.
     """
 
-    def __init__(self, num_classes: int = 10) -> None:
+    def __init__(self, num_classes: int = 10, channels: int = 3, side: int = 32) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 6, 5)
+        left = ((side - 4) // 2 - 4) // 2  # pixels a side after both convolutions and poolings
+        self.conv1 = nn.Conv2d(channels, 6, 5)
         self.conv2 = nn.Conv2d(6, 16, 5)
-        self.fc1 = nn.Linear(16 * 5 * 5, 120)
+        self.fc1 = nn.Linear(16 * left * left, 120)
         self.fc2 = nn.Linear(120, 84)
         self.fc3 = nn.Linear(84, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(F.max_pool2d(self.conv1(images), 2))  # [B, 6, 14, 14]
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))  # [B, 6, 14, 14] of 32 x 32
         x = F.relu(F.max_pool2d(self.conv2(x), 2))  # [B, 16, 5, 5]
         x = F.relu(self.fc1(x.flatten(1)))
         x = F.relu(self.fc2(x))
@@ -34,13 +43,72 @@ class Net(nn.Module):
         return logits
 
 
-def build_model(config: Config, num_classes: int) -> nn.Module:
-    """The model of a config, its weights drawn from the seed; the same on every rank."""
+class MnistNet(nn.Module):
+    """A small network for 28 x 28 grey images, with dropout before its last layer.
+
+    Images [B, channels, side, side] in, logits [B, num_classes] out.
+    """
+
+    def __init__(self, num_classes: int = 10, channels: int = 1, side: int = 28) -> None:
+        super().__init__()
+        left = ((side - 4) // 2 - 4) // 2
+        self.conv1 = nn.Conv2d(channels, 10, 5)
+        self.conv2 = nn.Conv2d(10, 20, 5)
+        self.fc1 = nn.Linear(20 * left * left, 50)
+        self.fc2 = nn.Linear(50, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))  # [B, 10, 12, 12] of 28 x 28
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # [B, 20, 4, 4]
+        x = F.relu(self.fc1(x.flatten(1)))
+        logits: Tensor = self.fc2(F.dropout(x, 0.5, self.training))  # [B, C]
+        return logits
+
+
+def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) -> nn.Module:
+    """The global model of a config at the start; the same on every rank.
+
+    ``ranks`` share the batch statistics where the config says so.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(config.seed, Purpose.MODEL))
-        model = Net(num_classes)
+        model = new_model(config, dataset.num_classes, *dataset.image_shape)
+    if config.weights is not None:
+        load_weights(model, config)
+    if config.freeze_layers:
+        freeze_all_but_last(model)
+    if config.syncBN and ranks is not None:
+        model = with_shared_statistics(model, ranks)
     # channels_last: convolutions on the CPU are faster with a pixel's channels side by side
     return model.to(memory_format=torch.channels_last)
+
+
+def new_model(config: Config, num_classes: int, channels: int, side: int) -> nn.Module:
+    """The config's model with fresh weights, for images [channels, side, side]."""
+    if config.model_name == "net":
+        return Net(num_classes, channels, side)
+    if config.model_name == "mnist_net":
+        return MnistNet(num_classes, channels, side)
+    import torchvision.models  # the other models have no use for its start-up
+
+    assert config.model_name is not None
+    model: nn.Module = getattr(torchvision.models, config.model_name)()
+    stem = config.stem or ("cifar" if side < SMALL_SIDE else "imagenet")
+    if stem == "cifar":
+        model.conv1 = _first_layer(channels, size=3, stride=1)
+        model.maxpool = nn.Identity()
+    elif channels != 3:
+        model.conv1 = _first_layer(channels, size=7, stride=2)
+    assert isinstance(model.fc, nn.Linear)
+    model.fc = nn.Linear(model.fc.in_features, num_classes)
+    return model
+
+
+def _first_layer(channels: int, size: int, stride: int) -> nn.Conv2d:
+    """A ResNet's first convolution, drawn as torchvision draws it."""
+    layer = nn.Conv2d(channels, 64, size, stride, padding=size // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
@@ -50,6 +118,55 @@ def last_linear(model: nn.Module) -> nn.Linear:
         found = type(layers[-1]).__name__ if layers else "no layer with parameters"
         raise ValueError(f"class means need a fully connected last layer, the model has {found}")
     return layers[-1]
+
+
+def freeze_all_but_last(model: nn.Module) -> None:
+    """Only the last fully connected layer goes on to learn."""
+    model.requires_grad_(False)
+    last_linear(model).requires_grad_(True)
+
+
+def is_frozen(model: nn.Module) -> bool:
+    return not all(parameter.requires_grad for parameter in model.parameters())
+
+
+def train_mode(model: nn.Module) -> nn.Module:
+    """Training mode, but frozen batch norms keep their statistics."""
+    model.train()
+    if is_frozen(model):
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+    return model
+
+
+def float_values(model: nn.Module) -> list[Tensor]:
+    """The floating-point values that training changes: parameters and running statistics."""
+    return [value for value in _changing(model) if value.is_floating_point()]
+
+
+def integer_values(model: nn.Module) -> Tensor:
+    """The integers [K] that training changes: batch norm's counters."""
+    flat = [value.flatten().long() for value in _changing(model) if not value.is_floating_point()]
+    return torch.cat(flat) if flat else torch.zeros(0, dtype=torch.int64)
+
+
+def set_integer_values(model: nn.Module, values: Tensor) -> None:
+    """Writes back what ``integer_values`` [K] gives."""
+    start = 0
+    for value in _changing(model):
+        if not value.is_floating_point():
+            value.copy_(values[start : start + value.numel()].view_as(value))
+            start += value.numel()
+
+
+def _changing(model: nn.Module) -> Iterator[Tensor]:
+    """The state's tensors in order; of a frozen model only the parameters that learn."""
+    parameters = dict(model.named_parameters())
+    frozen = is_frozen(model)
+    for name, value in model.state_dict().items():
+        if not frozen or (name in parameters and parameters[name].requires_grad):
+            yield value
 
 
 def num_parameters(model: nn.Module) -> int:

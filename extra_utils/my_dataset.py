@@ -52,6 +52,12 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.info.class_names)
 
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Channels, and pixels a side."""
+        _, _, side, channels = self.train.images.shape
+        return channels, side
+
 
 def save_dataset(folder: Path, dataset: Dataset) -> None:
     """Writes the arrays and, last, the JSON file that says what they are."""

@@ -18,10 +18,11 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Partition:
-    """Each client's indices into the labels, and how many images filled clients that had none."""
+    """Each client's indices into the labels, and what was done to them."""
 
     shards: list[Indices]
-    num_moved: int = 0
+    num_moved: int = 0  # images given to clients that had drawn none
+    num_cut: int = 0  # images left out, so that all clients take equally many steps
 
 
 def partition(labels: Labels, config: Config, generator: np.random.Generator) -> Partition:
@@ -42,6 +43,13 @@ def partition(labels: Labels, config: Config, generator: np.random.Generator) ->
             )
         )
     return Partition(partition_iid(labels, num_clients=config.num_clients, generator=generator))
+
+
+def cut_to_shortest(found: Partition) -> Partition:
+    """Every shard as long as the shortest one."""
+    length = min(len(shard) for shard in found.shards)
+    num_cut = sum(len(shard) - length for shard in found.shards)
+    return Partition([shard[:length] for shard in found.shards], found.num_moved, num_cut)
 
 
 def partition_iid(

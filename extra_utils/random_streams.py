@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     SYNTHETIC = 5
     SAMPLES = 6
     PARTICIPANTS = 7
+    VALIDATION = 8
 
 
 def stream(

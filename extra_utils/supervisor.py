@@ -45,7 +45,7 @@ class Setup:
 
     world_size: int
     threads: int
-    meeting_file: Path
+    meeting: str
     marks: Marks
 
 
@@ -60,7 +60,7 @@ def start_ranks(
     """
     context: Any = process_context()
     with _meeting_folder() as folder:
-        setup = Setup(world_size, threads, folder / "ranks", Marks(context, world_size))
+        setup = Setup(world_size, threads, f"file://{folder / 'ranks'}", Marks(context, world_size))
         receiver, sender = context.Pipe(duplex=False)
         lock = context.Lock()
         ranks = [
@@ -94,9 +94,7 @@ def _rank_main(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     marks = setup.marks.writer(rank)
     try:
-        with process_group(
-            rank, setup.world_size, setup.meeting_file, setup.threads, marks
-        ) as ranks:
+        with process_group(rank, setup.world_size, setup.meeting, setup.threads, marks) as ranks:
             function(ranks, *args)
     except Exception as error:  # the one place: it becomes the message that names the rank
         with lock:

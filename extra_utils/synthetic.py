@@ -24,11 +24,11 @@ BLOCK = 1_000  # images made at a time
 Floats = NDArray[np.float32]
 
 
-def make_synthetic(seed: int) -> Dataset:
+def make_synthetic(seed: int, num_train: int = NUM_TRAIN, num_test: int = NUM_TEST) -> Dataset:
     """The built-in data set of a seed: uint8 images [N, 32, 32, 3]."""
     generator = stream(seed, Purpose.SYNTHETIC)
     patterns = _smooth(generator, len(CLASS_NAMES) * PATTERNS_PER_CLASS)  # [classes*P, H, W, C]
-    train, test = (_make_split(generator, patterns, size) for size in (NUM_TRAIN, NUM_TEST))
+    train, test = (_make_split(generator, patterns, size) for size in (num_train, num_test))
     mean, std = describe_pixels(train.images)
     return Dataset(DatasetInfo(NAME, True, CLASS_NAMES, mean, std), train, test)
 

@@ -14,6 +14,22 @@ CLASS_INDICES = "class_indices.json"
 COLUMNS = 8  # images in a row of the viewer
 
 
+def split_by_class(
+    labels: Labels, rate: float, generator: np.random.Generator
+) -> tuple[Labels, Labels]:
+    """Indices for training and for validation: of each class the rate's share, at least one.
+
+    A class of a single image keeps it for training. Both are ascending.
+    """
+    held_out = []
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        size = max(1, round(rate * len(members))) if len(members) > 1 else 0
+        held_out.append(members[:size])
+    validation = np.sort(np.concatenate(held_out))
+    return np.setdiff1d(np.arange(len(labels)), validation), validation
+
+
 def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
     """class number to class name as JSON, UTF-8 and not escaped."""
     table = {str(number): name for number, name in enumerate(class_names)}

@@ -25,6 +25,7 @@ from tests.helpers import make_dataset
 
 CONFIG = Config(
     type="synthetic",
+    model_name="net",
     num_clients=3,
     clients_per_round=3,
     local_epochs=2,
@@ -58,7 +59,7 @@ def train_plainly(client: Client, config: Config, model: Net, round_index: int) 
 
 def test_local_training_is_torchs_own_adam_and_leaves_the_global_model_alone() -> None:
     dataset = make_dataset()
-    model = build_model(CONFIG, 10)
+    model = build_model(CONFIG, make_dataset())
     before = copy.deepcopy(model.state_dict())
     client = make_clients(CONFIG, dataset).make(1, round_index=3)
     update = client.local_train(model, 3)
@@ -72,7 +73,7 @@ def test_local_training_is_torchs_own_adam_and_leaves_the_global_model_alone() -
 
 def test_a_clients_training_depends_on_its_number_and_the_round_only() -> None:
     dataset = make_dataset()
-    model = build_model(CONFIG, 10)
+    model = build_model(CONFIG, make_dataset())
     clients = make_clients(CONFIG, dataset)
     first = clients.make(0, 1).local_train(model, 1)
     clients.make(1, 1).local_train(model, 1)
@@ -83,7 +84,11 @@ def test_a_clients_training_depends_on_its_number_and_the_round_only() -> None:
 
 
 def test_points_are_spread_over_each_epoch() -> None:
-    update = make_clients(CONFIG, make_dataset()).make(0, 1).local_train(build_model(CONFIG, 10), 1)
+    update = (
+        make_clients(CONFIG, make_dataset())
+        .make(0, 1)
+        .local_train(build_model(CONFIG, make_dataset()), 1)
+    )
     assert [(point.epoch, point.step) for point in update.points] == [
         (1, 2),
         (1, 3),
@@ -98,7 +103,11 @@ def test_points_are_spread_over_each_epoch() -> None:
 
 def test_more_points_than_batches_are_one_a_batch() -> None:
     config = replace(CONFIG, eval_points=50, local_epochs=1)
-    update = make_clients(config, make_dataset()).make(0, 1).local_train(build_model(config, 10), 1)
+    update = (
+        make_clients(config, make_dataset())
+        .make(0, 1)
+        .local_train(build_model(config, make_dataset()), 1)
+    )
     assert [point.step for point in update.points] == [1, 2, 3]
 
 
@@ -106,7 +115,7 @@ def test_more_points_than_batches_are_one_a_batch() -> None:
     "config", [replace(CONFIG, eval_points=0), replace(CONFIG, only_0=True)], ids=["none", "only_0"]
 )
 def test_local_evaluation_can_be_left_out(config: Config) -> None:
-    clients, model = make_clients(config, make_dataset()), build_model(config, 10)
+    clients, model = make_clients(config, make_dataset()), build_model(config, make_dataset())
     assert clients.make(1, 1).local_train(model, 1).points == []
     drawn = clients.make(0, 1).local_train(model, 1)
     assert len(drawn.points) == (4 if config.only_0 else 0)
@@ -142,7 +151,7 @@ def test_a_rounds_clients_are_drawn_from_the_seed_and_the_round() -> None:
 def test_model_eval_counts_what_is_right() -> None:
     dataset = make_dataset()
     client = make_clients(CONFIG, dataset).make(0, 1)
-    model = build_model(CONFIG, 10)
+    model = build_model(CONFIG, make_dataset())
     model.train()
     evaluation = client.model_eval(model)
     assert client.eval_loader is not None

@@ -14,13 +14,13 @@ from extra_utils.distributed_utils import Ranks
 from extra_utils.errors import ClientFailed
 from extra_utils.marks import Marks
 from extra_utils.messages import Point, RoundResult, Update
+from extra_utils.model import integer_values
 from extra_utils.process import process_context
 from get_weight_matrix import (
     FIXED_POINT,
     RoundSum,
     apply_result,
     class_mean,
-    integer_values,
     to_fixed_point,
     weight_diff,
 )

@@ -24,7 +24,7 @@ class Builder:
         return make_dataset()
 
     def source(self, **made_from: int) -> Source:
-        return Source(made_from, ["a"], self)
+        return Source(made_from, self)
 
 
 def test_equal_sources_are_built_once_and_others_beside_them(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        find_or_build(tmp_path, Source({}, ["a"], fail))
+        find_or_build(tmp_path, Source({}, fail))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_was_faster_keeps_its_own(tmp_path: Path) -> None:
         return make_dataset(num_train=10)
 
     expected = Path(theirs.parent, find_name(tmp_path, source))
-    folder = find_or_build(tmp_path, Source(source.made_from, ["a"], slower))
+    folder = find_or_build(tmp_path, Source(source.made_from, slower))
     assert len(open_dataset(folder).train) == 60
     assert [p.name for p in tmp_path.iterdir()] == [folder.name]
 

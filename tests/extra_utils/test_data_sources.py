@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extra_utils import data_sources, official_data
+from extra_utils import data_sources
 from extra_utils.config import Config
-from extra_utils.data_sources import CIFAR_CLASSES, known_classes, prepare_data
+from extra_utils.data_sources import known_classes, prepare_data
 from extra_utils.errors import ConfigError
 from extra_utils.my_dataset import open_dataset
+from extra_utils.official_data import CIFAR_CLASSES, OFFICIAL
 from tests.helpers import ROOT, make_dataset
 
 CONFIG = Config(type="cifar", download=False)
@@ -72,7 +73,7 @@ def test_a_file_that_is_no_image_is_named_and_left_out(
 def test_folders_with_different_classes_are_refused(tmp_path: Path) -> None:
     write_folders(tmp_path)
     (tmp_path / "cifar10" / "test" / "c").mkdir()
-    with pytest.raises(ConfigError, match="train and test do not hold the same class folders"):
+    with pytest.raises(ConfigError, match="which does not hold the same classes as"):
         prepare_data(replace(CONFIG, data_path=str(tmp_path)))
 
 
@@ -90,7 +91,7 @@ def test_missing_data_is_an_error_that_says_what_to_put_where(tmp_path: Path) ->
 def test_missing_data_can_be_replaced_by_synthetic_images_with_a_banner(tmp_path: Path) -> None:
     data = prepare_data(replace(CONFIG, data_path=str(tmp_path), offline_data="synthetic"))
     assert "SYNTHETIC DATA: CIFAR-10 was not to be had" in data.notice
-    assert "Why: neither" in data.notice
+    assert "cifar-10-batches-py is not there, and download is false" in data.notice
     assert open_dataset(data.folder).info.synthetic
 
 
@@ -107,10 +108,10 @@ def test_a_cache_that_cannot_be_made_is_temporary_and_said(
 FAILED_DOWNLOAD = """
 import sys, time
 from pathlib import Path
-from extra_utils.official_data import DataMissing, load_cifar10
+from extra_utils.official_data import OFFICIAL, DataMissing, load_official
 start = time.monotonic()
 try:
-    load_cifar10(Path(sys.argv[1]), download=True)
+    load_official(OFFICIAL["cifar"], Path(sys.argv[1]), download=True)
 except DataMissing as reason:
     print(time.monotonic() - start < 30, reason)
 """
@@ -122,7 +123,7 @@ def test_a_failed_download_fails_in_seconds_and_leaves_nothing(tmp_path: Path) -
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, env=blocked, timeout=60
     )
-    assert done.stdout.startswith("True neither"), done.stderr
+    assert done.stdout.startswith(f"True {tmp_path}/cifar-10-batches-py is not there"), done.stderr
     assert "downloading it failed: [Errno 111] Connection refused" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
@@ -132,9 +133,9 @@ import sys, time
 from pathlib import Path
 from extra_utils import official_data
 official_data.PATIENCE_S = 0.5
-official_data._read_cifar10 = lambda root, fetch: time.sleep(3600)
+official_data._read_torchvision = lambda *_: time.sleep(3600)
 try:
-    official_data.load_cifar10(Path(sys.argv[1]), download=True)
+    official_data.load_official(official_data.OFFICIAL["cifar"], Path(sys.argv[1]), download=True)
 except official_data.DataMissing as reason:
     print(reason)
 """
@@ -149,7 +150,7 @@ def test_a_download_that_brings_nothing_is_ended(tmp_path: Path) -> None:
 
 def write_official(root: Path) -> dict[str, str]:
     """Files laid out as torchvision's, five images in each; their checksums by name."""
-    folder = root / official_data.CIFAR_FOLDER
+    folder = root / OFFICIAL["cifar"].folder
     folder.mkdir(parents=True)
     dataset = make_dataset(num_train=25, num_test=5)
     images = np.concatenate([dataset.train.images, dataset.test.images])
@@ -168,7 +169,7 @@ def write_official(root: Path) -> dict[str, str]:
     return sums
 
 
-OFFICIAL = """
+READ_OFFICIAL = """
 import json, sys
 from pathlib import Path
 from torchvision.datasets import CIFAR10
@@ -176,9 +177,9 @@ sums = json.loads(sys.argv[2])
 CIFAR10.train_list = [[name, sums[name]] for name in sums if name.startswith("data")]
 CIFAR10.test_list = [["test_batch", sums["test_batch"]]]
 CIFAR10.meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
-from extra_utils.official_data import DataMissing, load_cifar10
+from extra_utils.official_data import OFFICIAL, DataMissing, load_official
 try:
-    dataset = load_cifar10(Path(sys.argv[1]), download=False)
+    dataset = load_official(OFFICIAL["cifar"], Path(sys.argv[1]), download=False)
     print(dataset.info.name, dataset.train.images.sum(), dataset.test.labels.tolist())
 except DataMissing as reason:
     print(reason)
@@ -189,11 +190,11 @@ def test_official_files_are_read_and_their_checksums_are_looked_at(tmp_path: Pat
     import json
 
     sums = write_official(tmp_path)
-    command = [sys.executable, "-c", OFFICIAL, str(tmp_path), json.dumps(sums)]
+    command = [sys.executable, "-c", READ_OFFICIAL, str(tmp_path), json.dumps(sums)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     total = make_dataset(num_train=25, num_test=5).train.images.sum()
     assert done.stdout == f"CIFAR-10 {total} [0, 1, 2, 3, 4]\n", done.stderr
-    (tmp_path / official_data.CIFAR_FOLDER / "data_batch_3").write_bytes(b"broken")
+    (tmp_path / OFFICIAL["cifar"].folder / "data_batch_3").write_bytes(b"broken")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "cifar-10-batches-py does not pass its checksums" in done.stdout
 

@@ -16,6 +16,7 @@ from extra_utils.model import build_model
 from my_data_loader import TestLoader
 from tests.helpers import make_dataset, run_distributed
 
+CONFIG = Config(type="synthetic", model_name="net")
 SIZE = 4500  # five batches, the last one smaller
 
 
@@ -31,7 +32,7 @@ def test_rates_come_from_the_confusion_matrix() -> None:
 def together(ranks: Ranks) -> dict[str, Any]:
     dataset = make_dataset(num_test=SIZE)
     loader = TestLoader(dataset.test, np.arange(SIZE), dataset.info)
-    model = build_model(Config(type="synthetic"), 10)
+    model = build_model(CONFIG, dataset)
     beats: list[int] = []
     shared = evaluate_together(ranks, model, loader, lambda: beats.append(1))
     alone = evaluate(model, loader, range(loader.num_batches), lambda: None)

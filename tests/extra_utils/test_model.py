@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
+import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from extra_utils.config import Config
-from extra_utils.model import Net, build_model, last_linear, num_parameters
+from extra_utils.model import (
+    Net,
+    build_model,
+    float_values,
+    integer_values,
+    is_frozen,
+    last_linear,
+    new_model,
+    num_parameters,
+    set_integer_values,
+    train_mode,
+)
+from tests.helpers import make_dataset
 
-CONFIG = Config(type="synthetic")
+CONFIG = Config(type="synthetic", model_name="net")
+RESNET = replace(CONFIG, model_name="resnet18")
 
 
 def test_net_is_the_articles() -> None:
@@ -27,9 +43,75 @@ def test_pooling_before_the_relu_gives_the_same_numbers() -> None:
 
 def test_a_models_weights_are_the_seeds_and_leave_the_global_stream_alone() -> None:
     state = torch.get_rng_state()
-    first, again, other = (build_model(replace(CONFIG, seed=s), 10) for s in (0, 0, 1))
+    dataset = make_dataset()
+    first, again, other = (build_model(replace(CONFIG, seed=s), dataset) for s in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     pairs = zip(first.parameters(), again.parameters(), other.parameters(), strict=True)
     for one, same, different in pairs:
         assert torch.equal(one, same)
         assert not torch.equal(one, different)
+
+
+@pytest.mark.parametrize("name", ["net", "mnist_net", "resnet18", "resnet34", "resnet101"])
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 32), (3, 64)])
+def test_every_model_takes_every_kind_of_image(name: str, channels: int, side: int) -> None:
+    model = new_model(replace(CONFIG, model_name=name), 7, channels, side).eval()  # type: ignore[arg-type]
+    with torch.inference_mode():
+        assert model(torch.zeros(1, channels, side, side)).shape == (1, 7)
+    assert last_linear(model).out_features == 7
+
+
+@pytest.mark.parametrize(
+    ("side", "stem", "stride"),
+    [(32, None, 1), (64, None, 2), (64, "cifar", 1), (32, "imagenet", 2)],
+)
+def test_small_images_get_the_cifar_stem_unless_told_otherwise(
+    side: int, stem: str | None, stride: int
+) -> None:
+    model = new_model(replace(RESNET, stem=stem), 10, 3, side)  # type: ignore[arg-type]
+    assert isinstance(model.conv1, nn.Conv2d)
+    assert model.conv1.stride == (stride, stride)
+    assert isinstance(model.maxpool, nn.Identity if stride == 1 else nn.MaxPool2d)
+
+
+def test_with_the_imagenet_stem_a_resnet_is_torchvisions_own() -> None:
+    import torchvision
+
+    torch.manual_seed(0)
+    ours = new_model(RESNET, 10, 3, 224)
+    theirs = torchvision.models.resnet18(num_classes=10)
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {
+        k: v.shape for k, v in theirs.state_dict().items()
+    }
+
+
+def test_the_last_layer_is_found_by_what_it_is() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Flatten(), nn.Linear(4, 3), nn.Softmax(dim=1))
+    assert last_linear(model) is model[2]
+    with pytest.raises(ValueError, match="the model has Conv2d"):
+        last_linear(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
+    with pytest.raises(ValueError, match="no layer with parameters"):
+        last_linear(nn.Sequential(nn.ReLU()))
+
+
+def test_a_frozen_model_learns_in_its_last_layer_only() -> None:
+    model = build_model(replace(RESNET, freeze_layers=True), make_dataset())
+    assert is_frozen(model)
+    assert sum(value.numel() for value in float_values(model)) == 512 * 10 + 10
+    assert len(integer_values(model)) == 0
+    before = copy.deepcopy(model.state_dict())
+    train_mode(model)(torch.randn(4, 3, 32, 32)).sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == [
+        "fc.weight", "fc.bias",
+    ]  # fmt: skip
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_counters_are_read_and_written_back() -> None:
+    model = build_model(RESNET, make_dataset())
+    counters = integer_values(model)
+    assert len(counters) == 20
+    set_integer_values(model, torch.arange(20))
+    assert integer_values(model).tolist() == list(range(20))
+    assert sum(v.numel() for v in float_values(model)) > num_parameters(model)

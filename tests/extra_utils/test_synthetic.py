@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from extra_utils import synthetic
 from extra_utils.synthetic import make_synthetic
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "NUM_TRAIN", 1200)
-    monkeypatch.setattr(synthetic, "NUM_TEST", 100)
+SIZES = (1200, 100)
 
 
 def test_they_have_cifars_shape_are_balanced_and_say_what_they_are() -> None:
-    dataset = make_synthetic(0)
+    dataset = make_synthetic(0, *SIZES)
     assert dataset.train.images.shape == (1200, 32, 32, 3)
     assert dataset.train.images.dtype == np.uint8
     assert set(np.bincount(dataset.train.labels)) == {120}
@@ -26,13 +20,13 @@ def test_they_have_cifars_shape_are_balanced_and_say_what_they_are() -> None:
 
 
 def test_they_are_the_seeds() -> None:
-    first, again, other = make_synthetic(0), make_synthetic(0), make_synthetic(1)
+    first, again, other = (make_synthetic(seed, *SIZES) for seed in (0, 0, 1))
     assert np.array_equal(first.train.images, again.train.images)
     assert np.array_equal(first.test.images, again.test.images)
     assert not np.array_equal(first.train.images, other.train.images)
 
 
 def test_no_image_stands_twice() -> None:
-    dataset = make_synthetic(0)
+    dataset = make_synthetic(0, *SIZES)
     images = np.concatenate([dataset.train.images, dataset.test.images])
     assert len({image.tobytes() for image in images}) == 1300

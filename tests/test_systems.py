@@ -1,0 +1,268 @@
+"""The article's other systems, from the command line on real ranks."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from extra_utils.config import Config
+from extra_utils.model import build_model
+from extra_utils.my_dataset import open_dataset
+from extra_utils.random_streams import Purpose, stream
+from my_data_loader import TrainLoader, make_shards
+from tests.helpers import ROOT, read_rows, rows_without_times, run_main, write_config
+
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+
+
+def run_tiny(tmp_path: Path, data_path: Path, *options: str, **keys: Any) -> Path:
+    """The folder of a finished tiny run."""
+    config = write_config(tmp_path, data_path=str(data_path), **keys)
+    run_dir = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+    done = run_main(f"--config={config}", f"--run_dir={run_dir}", *options)
+    assert done.returncode == 0, done.stderr
+    (run_dir / "said").write_text(done.stdout + done.stderr)
+    return run_dir
+
+
+def load(run_dir: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run_dir / "model.pth", weights_only=True)
+    return state
+
+
+def test_a_run_from_a_model_begins_where_that_run_ended(
+    finished_run: Path, tmp_path: Path, data_path: Path
+) -> None:
+    weights = str(finished_run / "model.pth")
+    run_dir = run_tiny(tmp_path, data_path, weights=weights)
+    last, first = read_rows(finished_run, "round")[-1], read_rows(run_dir, "round")[0]
+    assert (first["accuracy"], first["loss"]) == (last["accuracy"], last["loss"])
+    assert "left out" not in (run_dir / "said").read_text()
+
+
+def test_weights_that_do_not_fit_are_listed(
+    finished_run: Path, tmp_path: Path, data_path: Path
+) -> None:
+    weights = tmp_path / "w.pth"
+    torch.save({**load(finished_run), "fc3.bias": torch.zeros(7)}, weights)
+    run_dir = run_tiny(tmp_path, data_path, weights=str(weights), world_size=1)
+    said = (run_dir / "said").read_text()
+    assert "note: of the weights these do not fit and are left out:" in said
+    assert "fc3.bias: has shape [7], the model [10]" in said
+
+
+def test_a_frozen_resnet_changes_and_sends_its_last_layer_only(
+    tmp_path: Path, data_path: Path
+) -> None:
+    keys = {"model_name": "resnet18", "num_train": 30, "num_test": 10, "world_size": 2}
+    frozen = run_tiny(tmp_path, data_path, freeze_layers=True, eval_points=0, **keys)
+    config = Config(type="synthetic", model_name="resnet18")
+    dataset = open_dataset(next((data_path / ".fl-cache").iterdir()))
+    start, end = build_model(config, dataset).state_dict(), load(frozen)
+    changed = [name for name in end if not torch.equal(start[name], end[name])]
+    assert changed == ["fc.weight", "fc.bias"]
+    full = run_tiny(tmp_path, data_path, eval_points=0, **keys)
+    sent = [read_rows(run, "round")[1]["bytes_per_rank"] for run in (frozen, full)]
+    values = 512 * 10 + 10
+    figures = 2 * (2 + 10)  # of both clients: samples, loss, class means
+    evaluation = 100 + 1
+    assert sent[0] == 8 * (values + figures + evaluation)
+    assert sent[1] > 1000 * sent[0]
+
+
+def test_a_resnet_on_one_client_is_the_same_resnet_trained_alone(
+    tmp_path: Path, data_path: Path
+) -> None:
+    """With a new Adam each round; batch norm's running statistics and counters included."""
+    torch.set_num_threads(1)  # as the rank, since Adam makes rounding large
+    run_dir = run_tiny(tmp_path, data_path, model_name="resnet18", num_train=32, num_test=10,
+                       world_size=1, global_epochs=2, batch_size=16, eval_points=0)  # fmt: skip
+    config = Config(type="synthetic", model_name="resnet18", num_train=32, batch_size=16,
+                    num_clients=1)  # fmt: skip
+    dataset = open_dataset(next((data_path / ".fl-cache").iterdir()))
+    model = build_model(config, dataset).train()
+    loader = TrainLoader(
+        dataset.train, make_shards(config, dataset).shards[0], dataset.info, config
+    )
+    for round_index in (1, 2):
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+        for images, labels in loader.epoch(stream(0, Purpose.TRAINING, 0, round_index)):
+            optimizer.zero_grad()
+            torch.autograd.backward(F.cross_entropy(model(images), labels))
+            optimizer.step()
+    federated = load(run_dir)
+    for name, value in model.state_dict().items():
+        assert (federated[name] - value).abs().max() <= 1e-6, name
+    assert federated["bn1.num_batches_tracked"] == 4
+
+
+def test_sync_batch_norm_trains_on_ranks_with_equal_steps(tmp_path: Path, data_path: Path) -> None:
+    run_dir = run_tiny(tmp_path, data_path, model_name="resnet18", syncBN=True, num_train=32,
+                       num_test=10, world_size=3, batch_size=8, eval_points=1)  # fmt: skip
+    assert "syncBN: 2 images are left out" in (run_dir / "said").read_text()
+    assert read_rows(run_dir, "run")[0]["shard_sizes"] == [10, 10, 10]
+    state = load(run_dir)
+    assert state["bn1.num_batches_tracked"] == 2
+    assert len(read_rows(run_dir, "point")) == 3
+
+
+def write_idx(folder: Path, name: str, array: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    """An idx file as MNIST has them, gzipped where the name says so."""
+    import gzip
+
+    content = bytes([0, 0, 8, array.ndim])
+    content += b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
+    (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+
+@pytest.mark.parametrize(("kind", "model_name", "packed"), [("mnist", "net", True),
+                         ("fashion_mnist", "mnist_net", False)])  # fmt: skip
+def test_idx_files_in_the_data_folder_are_read(
+    kind: str, model_name: str, packed: bool, tmp_path: Path
+) -> None:
+    data_path = tmp_path / "data"
+    data_path.mkdir()
+    generator = np.random.default_rng(0)
+    for name, size in (("train", 60), ("t10k", 20)):
+        images = generator.integers(256, size=(size, 28, 28), dtype=np.uint8)
+        labels = np.arange(size, dtype=np.uint8) % 10
+        end = ".gz" if packed else ""
+        write_idx(data_path, f"{name}-images-idx3-ubyte{end}", images)
+        write_idx(data_path, f"{name}-labels-idx1-ubyte{end}", labels)
+    run_dir = run_tiny(tmp_path, data_path, type=kind, model_name=model_name, num_train=60,
+                       num_test=20, eval_points=0)  # fmt: skip
+    (run,) = read_rows(run_dir, "run")
+    assert run["dataset"] == {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[kind]
+    assert not run["synthetic"]
+    assert (run["num_train"], run["num_test"]) == (60, 20)
+    dataset = open_dataset(next((data_path / ".fl-cache").iterdir()))
+    assert dataset.train.images.shape == (60, 28, 28, 1)
+    assert np.array_equal(dataset.test.images[..., 0], images)
+
+
+def test_cut_off_idx_files_are_refused(tmp_path: Path) -> None:
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+                 "t10k-labels-idx1-ubyte"):  # fmt: skip
+        (tmp_path / name).write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 9, 1, 2]))
+    config = write_config(tmp_path, type="mnist", data_path=str(tmp_path), download=False)
+    done = run_main(f"--config={config}", f"--output_dir={tmp_path / 'runs'}")
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: data_path: got [^\n]+MNIST was not to be had[^\n]+\n", done.stderr)
+
+
+def test_flowers_start_from_a_folder_of_classes(tmp_path: Path) -> None:
+    data_path = tmp_path / "photos"
+    for number in range(10):
+        for name, color in (("rose", "red"), ("tulip", "yellow")):
+            (data_path / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (40, 30), color).save(data_path / name / f"{number}.jpg")
+    run_dir = run_tiny(
+        tmp_path, data_path, type="flower", model_name="resnet18", num_train=12, num_test=4,
+        image_size=16, attack={"name": "label_flip", "source": 0, "target": 1},
+    )  # fmt: skip
+    (run,) = read_rows(run_dir, "run")
+    assert (run["dataset"], run["class_names"]) == ("photos", ["rose", "tulip"])
+    assert '"0": "rose"' in (run_dir / "class_indices.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["class_mean", "client_mean"])
+def test_the_demos_print_what_a_lecturer_would_show(name: str) -> None:
+    command = [sys.executable, "-m", f"federal_defense.{name}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) < 30
+    rows = dict(re.findall(r"^(\w[\w ]*?) +(-?\d\.\d{3} .*)$", done.stdout, re.MULTILINE))
+    tables = {key: np.array(row.split(), dtype=float) for key, row in rows.items()}
+    if name == "class_mean":
+        first = done.stdout.split("The all_reduced mean")[0]
+        matrix = [row.split()[2:] for row in first.splitlines() if row.startswith("client ")]
+        mean = np.array(matrix, dtype=float).mean(axis=0)
+        assert np.abs(mean - tables["mean"]).max() <= 0.001
+        assert "Farthest from the clients' median: client 2." in done.stdout
+    else:
+        blocks = done.stdout.split("What moved it")
+        moved = [re.search(r"moved, x 10 +(.*)", block) for block in blocks]
+        both = [np.array(m.group(1).split(), dtype=float) for m in moved if m]
+        assert np.abs(both[0] - both[1] / 3).max() <= 0.002
+        assert "The mean moves most at class 1" in done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_torchrun_on_two_nodes_gives_the_same_bytes(finished_run: Path, tmp_path: Path) -> None:
+    """Two launchers stand for two machines: one rank on the first, two on the second."""
+    port = free_port()
+    environment = dict(os.environ, GLOO_SOCKET_IFNAME="lo")
+    nodes = []
+    for node, num_ranks in enumerate((1, 2)):
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={node}",
+            f"--nproc-per-node={num_ranks}", "--master-addr=127.0.0.1", f"--master-port={port}",
+            "main.py", f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path / 'r'}",
+            "--world_size=7",
+        ]  # fmt: skip
+        nodes.append(
+            subprocess.Popen(command, cwd=ROOT, env=environment, text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        )  # fmt: skip
+    outputs = [node.communicate(timeout=120) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert "world_size: 3, torchrun's" in outputs[0][0]
+    assert outputs[0][0].splitlines()[-1] == f"run folder: {tmp_path / 'r'}"
+    assert outputs[1][0] == ""
+    assert (tmp_path / "r" / "model.pth").read_bytes() == (finished_run / "model.pth").read_bytes()
+    assert rows_without_times(tmp_path / "r") == rows_without_times(finished_run)
+    assert (tmp_path / "r" / "accuracy.png").exists()
+
+
+def test_a_wrong_config_under_torchrun_is_status_2_of_its_rank(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
+               f"--master-port={free_port()}", "main.py",
+               f"--config={tmp_path / 'none.json'}"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "none.json: cannot be read: No such file" in done.stderr
+    assert re.search(r"exitcode *: 2", done.stderr)
+
+
+@pytest.mark.real_data
+def test_cifar_10s_folders_can_be_used_as_plain_folders(tmp_path: Path) -> None:
+    run_dir = tmp_path / "r"
+    config = write_config(tmp_path, type="folder", num_train=6000, num_test=1000, image_size=32)
+    done = run_main(f"--config={config}", f"--data_path={ROOT / 'data' / 'cifar10'}",
+                    f"--run_dir={run_dir}", "--eval_points=0", "--global_epochs=3")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (run,) = read_rows(run_dir, "run")
+    assert run["class_names"][:2] == ["airplane", "automobile"]
+    assert read_rows(run_dir, "round")[-1]["accuracy"] > 20
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not DEBIAN.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+def test_debians_fashion_mnist_passes_85_percent(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for path in DEBIAN.iterdir():
+        (tmp_path / "data" / path.name).symlink_to(path)
+    done = run_main("--config=configs/fashion_mnist.json", f"--data_path={tmp_path / 'data'}",
+                    "--offline_data=null", f"--run_dir={tmp_path / 'r'}", "--eval_points=0",
+                    timeout=400)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rounds = read_rows(tmp_path / "r", "round")
+    assert len(rounds) == 6
+    assert rounds[-1]["accuracy"] > 85
