@@ -19,7 +19,7 @@ import extra_utils.utils
 import main
 
 class NormNet(nn.Module):
-    def __init__(self, num_classes):
+    def __init__(self, num_classes, channels, side):
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 5, stride=4)
         self.norm = nn.BatchNorm2d(8)
