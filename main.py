@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from extra_utils.config import Config
 from extra_utils.config_reader import Arguments, Given, parse_arguments, read_config
 from extra_utils.config_rules import (
-    check_arguments,
     check_classes,
     check_rules,
     check_sizes,
@@ -26,8 +25,9 @@ from extra_utils.config_rules import (
 )
 from extra_utils.data_sources import known_classes, prepare_data
 from extra_utils.errors import ClientFailed, ConfigError, RunFailed
-from extra_utils.files import remove_partial_files
+from extra_utils.files import remove_partial_files, used_alone
 from extra_utils.my_dataset import open_dataset
+from extra_utils.resume import is_finished, read_resumed
 from extra_utils.run_folder import make_run_folder, save_config
 from extra_utils.torchrun import Place, torchrun_place
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
@@ -54,8 +54,8 @@ def main(argv: list[str]) -> int:
     except (RunFailed, ClientFailed) as error:
         print(f"{BELOW_THE_BARS}error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C{error}", file=sys.stderr)
         return 130
     return 0
 
@@ -70,26 +70,47 @@ def federate(arguments: Arguments) -> None:
     # the model, and the imports that the ranks share when they are forked
     check_model(config, data_folder)
 
-    # the run's folder
-    run_dir = make_run_folder(config, arguments.run_dir)
-    save_config(run_dir, config)
+    # the run's folder, a new one or that of the run that goes on
+    resumed = Path(arguments.resume) if arguments.resume else None
+    run_dir = resumed or make_run_folder(config, arguments.run_dir)
+    with used_alone(run_dir):
+        save_config(run_dir, config)
 
-    # the ranks, and in them the rounds
+        # the ranks, and in them the rounds
+        if arguments.resume and is_finished(run_dir, config):
+            print(
+                f"the run has finished its {config.global_epochs} rounds; --global_epochs adds some"
+            )
+        else:
+            start(config, data_folder, run_dir, bool(arguments.resume))
+
+        # the pictures
+        draw(run_dir, config, data_folder)
+
+
+def start(config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:
+    """Runs all rounds on processes of our own; what ends them early says how to go on."""
+    from extra_utils.checkpoint import NAME, load_checkpoint
     from extra_utils.supervisor import start_ranks
 
+    if is_resumed:
+        remove_partial_files(run_dir)
+        load_checkpoint(run_dir / NAME)  # refused before any process starts
+    hint = f"resume with: python main.py --resume {run_dir}"
     try:
         start_ranks(
             run,
-            (config, data_folder, run_dir),
+            (config, data_folder, run_dir, is_resumed),
             world_size=config.world_size,
             threads=config.threads_per_process,
             timeout_s=config.timeout_s,
         )
+    except RunFailed as error:
+        raise RunFailed(f"{error}\n{hint}") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"; {hint}") from None
     finally:
         remove_partial_files(run_dir)
-
-    # the pictures
-    draw(run_dir, config, data_folder)
 
 
 def join_torchrun(arguments: Arguments, place: Place) -> None:
@@ -106,20 +127,32 @@ def join_torchrun(arguments: Arguments, place: Place) -> None:
     with process_group(place.rank, place.world_size, "env://", threads, marks) as ranks:
         first = place.rank - place.local_rank  # the rank that prepared this machine's data
         data_folder = Path(ranks.share(str(data_folder))[first])
-        run_dir = Path()
+        run_dir, is_resumed = Path(), False
         if ranks.is_main:
             check_model(config, data_folder)
-            run_dir = make_run_folder(config, arguments.run_dir)
+            run_dir, is_resumed = torchrun_folder(config, arguments, place)
             save_config(run_dir, config)
-        run_dir = Path(ranks.share(str(run_dir))[0])
-        run(ranks, config, data_folder, run_dir)
+        run_dir, is_resumed = ranks.from_main((run_dir, is_resumed))
+        run(ranks, config, data_folder, run_dir, is_resumed)
     if place.rank == 0:
         draw(run_dir, config, data_folder)
 
 
-def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
+def torchrun_folder(config: Config, arguments: Arguments, place: Place) -> tuple[Path, bool]:
+    """The run's folder, and whether to go on in it: asked for, or restarted by torchrun."""
+    if arguments.resume:
+        return Path(arguments.resume), True
+    before = Path(arguments.run_dir) if place.is_restart and arguments.run_dir else None
+    if before is not None and (before / "config.json").exists():
+        remove_partial_files(before)
+        return before, True
+    return make_run_folder(config, arguments.run_dir), False
+
+
+def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
+    from extra_utils.checkpoint import NAME, load_checkpoint
     from extra_utils.evaluation import evaluate_together
     from extra_utils.model import build_model
     from extra_utils.progress import Observer, choose_display
@@ -132,19 +165,28 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path) -> None:
     test_loader = TestLoader(dataset.test, choose_test_images(config, dataset), dataset.info)
     model = build_model(config, dataset, ranks)
 
-    # rank 0 alone writes and speaks
-    display = choose_display(ranks.is_main, config.global_epochs)
+    # rank 0 alone reads, writes and speaks
+    checkpoint = load_checkpoint(run_dir / NAME) if is_resumed and ranks.is_main else None
+    checkpoint = ranks.from_main(checkpoint)
+    done = checkpoint.round_index if checkpoint else 0
+    display = choose_display(ranks.is_main, config.global_epochs, done)
     recorder = choose_recorder(ranks, config, run_dir, display)
     observer = Observer(ranks.marks, display)
     clients = Clients(config, dataset, observer)
 
-    # round 0: the untrained model
-    recorder.start(dataset, model, clients.class_counts())
+    # round 0, the untrained model, or the last round of the run that goes on
+    if checkpoint is None:
+        recorder.start(dataset, model, clients.class_counts())
+    else:
+        model.load_state_dict(checkpoint.model)
     evaluation = evaluate_together(ranks, model, test_loader, observer.eval_batch)
     recorder.lap("evaluate")
-    recorder.end_round(0, model, evaluation, None)
+    if checkpoint is None:
+        recorder.end_round(0, model, evaluation, None)
+    else:
+        recorder.resume(done)
 
-    for round_index in range(1, config.global_epochs + 1):
+    for round_index in range(done + 1, config.global_epochs + 1):
         # every client trains a copy of the global model on its own shard
         samples = clients.draw(round_index)
         round_sum = RoundSum(samples, clients.num_points)
@@ -182,8 +224,8 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
 
 def checked_config(arguments: Arguments, place: Place | None = None) -> tuple[Config, Given]:
     """The resolved config, after every check that needs no data; prints warnings."""
-    check_arguments(arguments)
-    config, given = read_config(arguments, ATTACKS, DEFENSES)
+    read = read_resumed if arguments.resume else read_config
+    config, given = read(arguments, ATTACKS, DEFENSES)
     if place is not None:
         config = replace(config, world_size=place.world_size)
     config = resolve(config)

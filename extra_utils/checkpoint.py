@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import pickle
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from extra_utils.files import write_whole
+from extra_utils.errors import ConfigError
+from extra_utils.files import write_whole, written_beside
 
 FORMAT = 1
+NAME = "checkpoint.pth"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after a round."""
+
+    round_index: int
+    model: dict[str, Tensor]
 
 
 def save_model(run_dir: Path, model: nn.Module) -> None:
@@ -19,12 +33,45 @@ def save_model(run_dir: Path, model: nn.Module) -> None:
     write_whole(run_dir / "model.pth", to_bytes(state_of(model)))
 
 
-def save_checkpoint(
+def checkpoint_beside(
     run_dir: Path, model: nn.Module, round_index: int, config: dict[str, Any]
-) -> None:
-    """What it takes to go on after this round; loads with ``weights_only=True``."""
-    content = {"format": FORMAT, "round": round_index, "config": config, "model": state_of(model)}
-    write_whole(run_dir / "checkpoint.pth", to_bytes(content), durable=True)
+) -> AbstractContextManager[None]:
+    """What it takes to go on after this round; it takes its place when the block is done."""
+    state = state_of(model)
+    content = {
+        "format": FORMAT,
+        "round": round_index,
+        "config": config,
+        "model": state,
+        "checksum": checksum(state),
+    }
+    return written_beside(run_dir / NAME, to_bytes(content))
+
+
+def load_checkpoint(path: Path) -> Checkpoint | None:
+    """The checkpoint; None where there is none yet. Raises ConfigError where it is not whole."""
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = Checkpoint(content["round"], content["model"])
+        is_whole = content["format"] == FORMAT and content["checksum"] == checksum(found.model)
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError,
+            TypeError, AttributeError) as error:  # fmt: skip
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
+        raise ConfigError(f"{path}: is no whole checkpoint: {reason}") from None
+    if not is_whole:
+        raise ConfigError(f"{path}: is no whole checkpoint: its checksum does not fit")
+    return found
+
+
+def checksum(state: dict[str, Tensor]) -> str:
+    """Of every value's name, type, shape and bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in state.items():
+        digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:

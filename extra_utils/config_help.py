@@ -21,6 +21,8 @@ beats file, file beats default. A value is JSON, else a string.
 
   --config FILE   the JSON file of the run, for example configs/cifar.json
   --run_dir DIR   the run's folder, new or empty (default: <output_dir>/<name>-<date>-<time>)
+  --resume DIR    instead of both: go on with the run in this folder after its last checkpoint;
+                  global_epochs may grow, world_size, timeout_s and checkpoint_every may change
 
 """
 Row = tuple[str, str, str, str]  # key, type, default, meaning

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields, replace
 
 from extra_utils.config import AttackConfig, Config
 from extra_utils.config_check import show
-from extra_utils.config_reader import Arguments, Given, Json
+from extra_utils.config_reader import Given, Json
 from extra_utils.errors import ConfigError
 
 LONGEST_NAME = 100
@@ -32,14 +31,6 @@ def resolve_points(eval_points: int | None, num_clients: int) -> int:
     if eval_points is not None:
         return eval_points
     return DEFAULT_POINTS if num_clients <= MOST_CLIENTS_WITH_POINTS else 0
-
-
-def check_arguments(arguments: Arguments) -> None:
-    """A ConfigError for the ways to start a run that this version lacks."""
-    if arguments.resume is not None:
-        raise ConfigError("command line: resume: this version cannot go on from a checkpoint yet")
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
-        raise ConfigError("torchrun: a restart cannot go on from a checkpoint yet")
 
 
 def check_rules(config: Config, given: Given) -> None:

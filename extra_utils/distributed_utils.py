@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -45,6 +46,13 @@ class Ranks:
         with self.marks.waiting():
             dist.all_gather_object(texts, value)
         return texts
+
+    def from_main(self, value: Any) -> Any:
+        """What rank 0 passes, on every rank. All ranks call this."""
+        values = [value]
+        with self.marks.waiting():
+            dist.broadcast_object_list(values)
+        return values[0]
 
     def sum_in_order(self, values: Tensor) -> Tensor:
         """The sum of floating-point ``values`` over the ranks, added in their order.

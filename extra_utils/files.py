@@ -1,15 +1,32 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and a folder that one run at a time may use."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from extra_utils.errors import ConfigError
+
 PARTIAL = ".partial"  # ends the name of a file that is being written
+LOCK_PATIENCE_S = 10.0  # for the ranks of a killed run to be gone
 
 
-def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Writes beside the place and renames; with ``durable`` the disk has it before the rename."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes beside the place and renames."""
+    with written_beside(path, content, durable=False):
+        pass
+
+
+@contextlib.contextmanager
+def written_beside(path: Path, content: bytes, *, durable: bool = True) -> Iterator[None]:
+    """The content lies on disk under another name; it takes its place when the block is done.
+
+    Until then the old file stands. With ``durable`` neither is lost when the power fails.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with partial.open("wb") as file:
@@ -17,12 +34,53 @@ def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
+        yield
         partial.replace(path)
+        if durable:
+            sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Puts the folder's list of names on disk; a rename is lost without it."""
+    if sys.platform == "win32":  # there a folder cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def remove_partial_files(folder: Path) -> None:
     """What a killed process left unfinished in the folder."""
     for partial in folder.glob(f".*{PARTIAL}"):
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def used_alone(folder: Path) -> Iterator[None]:
+    """Holds the folder against other runs, until this process and all its children are gone.
+
+    Raises ConfigError where another run holds it, after waiting for the ranks of one just killed.
+    """
+    if sys.platform == "win32":  # no such lock there
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    end = time.monotonic() + LOCK_PATIENCE_S
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise ConfigError(f"{folder}: another run is at work in it") from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import statistics
 import time
@@ -29,6 +30,7 @@ class MetricsWriter:
         text = "".join(json.dumps(clean(row), ensure_ascii=False) + "\n" for row in rows)
         with self._path.open("ab", buffering=0) as file:
             file.write(text.encode())
+            os.fsync(file.fileno())  # before the checkpoint that counts on these rows
 
 
 class Stopwatch:

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from extra_utils.checkpoint import save_checkpoint, save_model
+from extra_utils.checkpoint import checkpoint_beside, save_model
 from extra_utils.config import Config
 from extra_utils.config_rules import to_json
 from extra_utils.distributed_utils import Ranks
 from extra_utils.evaluation import Evaluation
 from extra_utils.messages import ClientReport, RoundResult
-from extra_utils.metrics import MetricsWriter, Row, Stopwatch, attack_rates, summarize, versions
+from extra_utils.metrics import (
+    FILE_NAME,
+    MetricsWriter,
+    Row,
+    Stopwatch,
+    attack_rates,
+    summarize,
+    versions,
+)
 from extra_utils.model import num_parameters
 from extra_utils.my_dataset import Dataset
 from extra_utils.progress import Display
+from extra_utils.resume import cut_metrics
 from extra_utils.utils import save_class_indices
 
 
@@ -25,6 +35,9 @@ class Recorder:
 
     def start(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> None:
         """Before anything is computed; ``class_counts`` are each client's images by class."""
+
+    def resume(self, round_index: int) -> None:
+        """Instead of ``start``: goes on after this round."""
 
     def lap(self, part: str) -> None:
         """The time since the last call was spent on this part of the round."""
@@ -55,6 +68,7 @@ class MainRecorder(Recorder):
         self._attackers = set(config.attack.clients) if config.attack else set()
 
     def start(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> None:
+        (self._run_dir / FILE_NAME).unlink(missing_ok=True)  # of a run that ended before round 1
         save_class_indices(self._run_dir, dataset.info.class_names)
         shard_sizes = [sum(counts) for counts in class_counts]
         row = {
@@ -72,23 +86,24 @@ class MainRecorder(Recorder):
         }
         self._metrics.write([row])
 
+    def resume(self, round_index: int) -> None:
+        rows = cut_metrics(self._run_dir, round_index)
+        self._rounds = [row for row in rows if row["kind"] == "round"]
+        self._ranks.num_bytes = 0
+        self._stopwatch = Stopwatch()
+
     def lap(self, part: str) -> None:
         self._stopwatch.lap(part)
 
     def end_round(
         self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
     ) -> None:
-        rows = (
-            [row for report in result.reports for row in self._client_rows(round_index, report)]
-            if result
-            else []
-        )
-        every = self._config.checkpoint_every
-        if result and every and round_index % every == 0:
-            save_checkpoint(self._run_dir, model, round_index, to_json(self._config))
-        self.lap("save")
-        round_row = self._round_row(round_index, evaluation)
-        self._metrics.write([*rows, round_row])
+        reports = result.reports if result else []
+        rows = [row for report in reports for row in self._client_rows(round_index, report)]
+        with self._checkpoint(round_index, model):
+            self.lap("save")
+            round_row = self._round_row(round_index, evaluation)
+            self._metrics.write([*rows, round_row])
         self._rounds.append(round_row)
         self._ranks.marks.beat()
         self._display.end_round(round_row)
@@ -97,6 +112,13 @@ class MainRecorder(Recorder):
         self._metrics.write([summarize(self._rounds, evaluation)])
         save_model(self._run_dir, model)
         self._display.close()
+
+    def _checkpoint(self, round_index: int, model: nn.Module) -> AbstractContextManager[None]:
+        """One that is due lies ready on disk, and takes its place once the rows are written."""
+        every, last = self._config.checkpoint_every, self._config.global_epochs
+        if not every or not round_index or (round_index % every and round_index != last):
+            return nullcontext()
+        return checkpoint_beside(self._run_dir, model, round_index, to_json(self._config))
 
     def _client_rows(self, round_index: int, report: ClientReport) -> list[Row]:
         place: dict[str, Any] = {"round": round_index, "client": report.client_id}

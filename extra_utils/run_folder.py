@@ -9,7 +9,7 @@ from pathlib import Path
 from extra_utils.config import Config
 from extra_utils.config_rules import to_json
 from extra_utils.errors import ConfigError
-from extra_utils.files import write_whole
+from extra_utils.files import remove_partial_files, write_whole
 
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:
@@ -31,6 +31,7 @@ def save_config(run_dir: Path, config: Config) -> None:
 
 def _exact_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
+    remove_partial_files(folder)  # all that a run leaves that is killed at once
     if any(folder.iterdir()):
         raise ConfigError(
             f"command line: run_dir: got {folder}, which is not empty, must be a new folder"

@@ -13,6 +13,7 @@ class Place:
     rank: int
     local_rank: int  # on its machine
     world_size: int
+    is_restart: bool  # after torchrun has ended a group in which a rank died
 
 
 def torchrun_place() -> Place | None:
@@ -22,4 +23,5 @@ def torchrun_place() -> Place | None:
     rank, local_rank, world_size = (
         int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     )
-    return Place(rank, local_rank, world_size)
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    return Place(rank, local_rank, world_size, restarts > 0)

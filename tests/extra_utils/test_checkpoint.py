@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
-from extra_utils.checkpoint import save_checkpoint, save_model
+from extra_utils.checkpoint import NAME, checkpoint_beside, load_checkpoint, save_model
+from extra_utils.errors import ConfigError
 from extra_utils.model import Net
 
 
@@ -30,7 +32,43 @@ def test_a_saved_model_loads_into_a_new_one(tmp_path: Path) -> None:
     )
 
 
-def test_a_checkpoint_says_its_round_and_config(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, Net(), 7, {"seed": 3})
-    content = torch.load(tmp_path / "checkpoint.pth", weights_only=True)
-    assert (content["round"], content["config"]) == (7, {"seed": 3})
+def test_a_checkpoint_takes_its_place_when_the_block_is_done(tmp_path: Path) -> None:
+    first, second = Net(), Net()
+    with checkpoint_beside(tmp_path, first, 1, {"seed": 3}):
+        assert load_checkpoint(tmp_path / NAME) is None
+    with checkpoint_beside(tmp_path, second, 2, {"seed": 3}):
+        old = load_checkpoint(tmp_path / NAME)
+        assert old is not None
+        assert old.round_index == 1
+        assert torch.equal(old.model["fc3.bias"], first.fc3.bias)
+    new = load_checkpoint(tmp_path / NAME)
+    assert new is not None
+    assert new.round_index == 2
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_checkpoint_whose_rows_could_not_be_written_does_not_stand(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk full"), checkpoint_beside(tmp_path, Net(), 1, {}):
+        raise OSError("disk full")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other", "format"])
+def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    with checkpoint_beside(tmp_path, Net(), 1, {}):
+        pass
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        middle = len(content) // 2  # among the weights
+        content[middle] ^= 1
+    path.write_bytes(
+        b"" if damage == "empty" else bytes(content[: -1000 if damage == "cut" else None])
+    )
+    if damage == "other":
+        torch.save({"a": torch.zeros(1)}, path)
+    if damage == "format":
+        torch.save({**torch.load(path, weights_only=True), "format": 99}, path)
+    with pytest.raises(ConfigError, match="is no whole checkpoint") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)

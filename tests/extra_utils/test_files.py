@@ -9,11 +9,10 @@ import pytest
 from extra_utils.files import remove_partial_files, write_whole
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_a_file_is_replaced_whole(durable: bool, tmp_path: Path) -> None:
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"old")
-    write_whole(path, b"new", durable=durable)
+    write_whole(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
