@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extra_utils.config import Config
+from extra_utils.distributed_utils import Ranks
 from extra_utils.evaluation import Evaluation, evaluate
 from extra_utils.messages import Point, Update
 from extra_utils.model import integer_values, train_mode
@@ -21,7 +22,7 @@ from extra_utils.random_streams import Purpose, stream, torch_seed
 from extra_utils.utils import pick_samples
 from federal_defense.attacks import attack_labels
 from get_weight_matrix import class_mean, weight_diff
-from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards
+from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
 
 SAMPLED_CLIENTS = 4  # rows of samples.png
 
@@ -85,7 +86,8 @@ class Client:
         if self.eval_loader is None:
             return set()
         assert self.config.eval_points is not None
-        length, count = self.train_loader.num_batches, self.config.eval_points
+        length = self.train_loader.num_batches
+        count = min(self.config.eval_points, length)
         in_epoch = [math.ceil(length * number / count) for number in range(1, count + 1)]
         return {e * length + step for e in range(self.config.local_epochs) for step in in_epoch}
 
@@ -108,9 +110,11 @@ class Clients:
 
     @property
     def num_points(self) -> int:
-        """The most points that a client draws in a round."""
+        """The most points that a client draws in a round: at most one for each batch."""
         assert self._config.eval_points is not None
-        return self._config.eval_points * self._config.local_epochs
+        longest = max(len(shard) for shard in self._shards)
+        num_batches = -(-longest // self._config.batch_size)
+        return min(self._config.eval_points, num_batches) * self._config.local_epochs
 
     def draw(self, round_index: int) -> dict[int, int]:
         """The round's clients in ascending order, and their numbers of images."""
@@ -122,6 +126,10 @@ class Clients:
             generator = stream(config.seed, Purpose.PARTICIPANTS, round_index=round_index)
             drawn = np.sort(generator.choice(drawn, config.clients_per_round, replace=False))
         return {client_id: len(self._shards[client_id]) for client_id in drawn.tolist()}
+
+    def share_of(self, ranks: Ranks, samples: dict[int, int]) -> list[int]:
+        """Those of the round's clients that this rank trains."""
+        return share_out(samples, ranks.world_size, len(self._shards))[ranks.rank]
 
     def make(self, client_id: int, round_index: int) -> Client:
         """The client as it is in this round; an attacker's labels are edited here."""

@@ -66,6 +66,7 @@ def federate(arguments: Arguments) -> None:
 
     # the data set, found and cached once for all ranks
     data_folder = checked_data(config, given)
+    config = with_drawn_attackers(config)
 
     # the model, and the imports that the ranks share when they are forked
     check_model(config, data_folder)
@@ -78,9 +79,7 @@ def federate(arguments: Arguments) -> None:
 
         # the ranks, and in them the rounds
         if arguments.resume and is_finished(run_dir, config):
-            print(
-                f"the run has finished its {config.global_epochs} rounds; --global_epochs adds some"
-            )
+            print(f"the run has finished its {config.global_epochs} rounds")
         else:
             start(config, data_folder, run_dir, bool(arguments.resume))
 
@@ -117,6 +116,7 @@ def join_torchrun(arguments: Arguments, place: Place) -> None:
     """The same as one of torchrun's ranks; each machine has its own data folder."""
     config, given = checked_config(arguments, place)
     data_folder = checked_data(config, given) if place.local_rank == 0 else Path()
+    config = with_drawn_attackers(config)
 
     from extra_utils.distributed_utils import process_group
     from extra_utils.marks import Marks
@@ -158,7 +158,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
     from extra_utils.progress import Observer, choose_display
     from extra_utils.recorder import choose_recorder
     from get_weight_matrix import RoundSum, apply_result
-    from my_data_loader import TestLoader, choose_test_images, share_out
+    from my_data_loader import TestLoader, choose_test_images
 
     # the same on every rank
     dataset = open_dataset(data_folder)
@@ -190,7 +190,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
         # every client trains a copy of the global model on its own shard
         samples = clients.draw(round_index)
         round_sum = RoundSum(samples, clients.num_points)
-        for client_id in share_out(samples, ranks.world_size)[ranks.rank]:
+        for client_id in clients.share_of(ranks, samples):
             client = clients.make(client_id, round_index)
             round_sum.add(client.local_train(model, round_index))
         recorder.lap("train")
@@ -235,7 +235,7 @@ def checked_config(arguments: Arguments, place: Place | None = None) -> tuple[Co
     if place is None or place.rank == 0:
         for warning in idle_keys(config, given):
             print(f"warning: {warning}", file=sys.stderr)
-    return with_drawn_attackers(config), given
+    return config, given
 
 
 def checked_data(config: Config, given: Given) -> Path:
@@ -244,7 +244,7 @@ def checked_data(config: Config, given: Given) -> Path:
     data = prepare_data(config)
     dataset = open_dataset(data.folder)
     check_classes(config, given, dataset.info.class_names)
-    check_sizes(config, given, len(dataset.train), len(dataset.test))
+    check_sizes(config, given, dataset.info.name, len(dataset.train), len(dataset.test))
     if data.notice:
         print(data.notice, flush=True)
     return data.folder

@@ -48,10 +48,11 @@ def _choose(labels: Labels, size: int | None, seed: int, part: int) -> Indices:
     return balanced_subset(labels, size, stream(seed, Purpose.SUBSET, part))
 
 
-def share_out(samples: dict[int, int], world_size: int) -> list[list[int]]:
-    """Each rank's clients: client i on rank i where there is one each, else even by samples."""
-    if sorted(samples) == list(range(world_size)):
-        return [[client_id] for client_id in range(world_size)]
+def share_out(samples: dict[int, int], world_size: int, num_clients: int) -> list[list[int]]:
+    """Each rank's clients of a round: client i on rank i where there is one each, else even by
+    samples."""
+    if num_clients == world_size:
+        return [[rank] if rank in samples else [] for rank in range(world_size)]
     shares: list[list[int]] = [[] for _ in range(world_size)]
     loads = [0] * world_size
     for client_id in sorted(samples, key=lambda c: (-samples[c], c)):  # largest first

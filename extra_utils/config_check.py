@@ -69,8 +69,13 @@ def describe(hint: Any) -> str:
         return "one of " + ", ".join(json.dumps(choice) for choice in get_args(hint))
     if get_origin(hint) is list:
         (item,) = get_args(hint)
-        return "a list of whole numbers" if _base(item) is int else f"a list of {describe(item)}"
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+        return f"a list of {describe(item).removeprefix('a ').replace('number', 'numbers', 1)}"
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a string",
+    }
     return "null" if hint in (None, type(None)) else names.get(hint, "an object")
 
 
@@ -81,10 +86,6 @@ def is_text(hint: Any) -> bool:
 
 def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
-
-
-def _base(hint: Any) -> Any:
-    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _bound(value: float) -> str:
@@ -118,6 +119,13 @@ def _convert_list(value: object, item: Any) -> list[Any] | None:
 def _convert_plain(value: object, hint: Any) -> Any:
     if hint is float and type(value) is int:
         value = float(value) if abs(value) <= LARGEST_COUNT else math.inf
+    if isinstance(value, str) and not _is_writable(value):
+        return None
     if type(value) is not hint or (hint is float and not math.isfinite(value)):  # type: ignore[arg-type]
         return None
     return value
+
+
+def _is_writable(text: str) -> bool:
+    """Whether files and file names can hold it: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

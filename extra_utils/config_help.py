@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import typing
 from dataclasses import MISSING, Field, fields
@@ -58,11 +59,13 @@ def nested_rows(kind: type[AttackConfig] | type[DefenseConfig]) -> list[Row]:
 
 
 def parameter_rows(function: Any) -> list[Row]:
-    """The keys of one attack or rule, from its signature."""
-    return [
-        (name, describe(hint), "required" if default is MISSING else json.dumps(default), "")
-        for name, (hint, default) in parameters_of(function).items()
-    ]
+    """The keys of one attack or rule, from its signature and the lines of its docstring."""
+    texts = dict(re.findall(r"^ *`(\w+)`: (.*)$", function.__doc__ or "", re.MULTILINE))
+    rows = []
+    for name, (hint, default) in parameters_of(function).items():
+        shown = "required" if default is MISSING else json.dumps(default)
+        rows.append((name, describe(hint), shown, texts[name]))
+    return rows
 
 
 def summary(function: Any) -> str:

@@ -103,9 +103,10 @@ def read_config(arguments: Arguments, attacks: Table, defenses: Table) -> tuple[
         if key in COMMAND_LINE_ONLY:
             raise ConfigError(f"{where}: {key}: belongs on the command line: --{key}=...")
         if key in nested:
-            checked[key] = _read_nested(where, key, value, *nested[key])
+            checked[key] = _read_nested(given, key, value, *nested[key])
         else:
             checked[key] = check_value(where, key, value, hints[key])
+    checked["name"] = path.stem if checked["name"] is None else checked["name"]
     return Config(**checked), given
 
 
@@ -171,7 +172,12 @@ def _override(given: Given, overrides: Mapping[str, str]) -> Given:
             )
         old = values.get(outer, {"name": "mean"} if outer == "defense" else None)
         values[outer] = _override_nested(outer, inner, parsed[key], old)
-        where[outer] = COMMAND_LINE
+        where.setdefault(outer, COMMAND_LINE)
+        where[key] = COMMAND_LINE
+    if "attack.clients" in parsed and "attack.fraction" in parsed:
+        raise ConfigError(
+            f"{COMMAND_LINE}: attack: got clients and fraction, must be one of the two"
+        )
     return Given(values, where)
 
 
@@ -188,8 +194,9 @@ def _override_nested(outer: str, inner: str, value: Any, old: Any) -> Json:
     return {k: v for k, v in old.items() if k != other} | {inner: value}
 
 
-def _read_nested(where: str, key: str, value: Any, kind: type, table: Table) -> Any:
+def _read_nested(given: Given, key: str, value: Any, kind: type, table: Table) -> Any:
     """An ``AttackConfig`` or ``DefenseConfig`` from its JSON object."""
+    where = given.where[key]
     if value is None and kind is AttackConfig:
         return None
     if not isinstance(value, dict) or "name" not in value:
@@ -198,8 +205,9 @@ def _read_nested(where: str, key: str, value: Any, kind: type, table: Table) -> 
         )
     if not isinstance(value["name"], str) or value["name"] not in table:
         choices = ", ".join(table)
+        place = given.where.get(f"{key}.name", where)
         raise ConfigError(
-            f"{where}: {key}.name: got {show(value['name'])}, must be one of {choices}"
+            f"{place}: {key}.name: got {show(value['name'])}, must be one of {choices}"
         )
     if value.get("fraction") is not None and value.get("clients") is not None:
         raise ConfigError(f"{where}: {key}: got clients and fraction, must be one of the two")
@@ -209,11 +217,12 @@ def _read_nested(where: str, key: str, value: Any, kind: type, table: Table) -> 
     common: Json = {}
     special: Json = {name: default for name, (_, default) in parameters.items()}
     for inner, entry in value.items():
-        check_known(f"{where}: {key}", inner, [*own, *parameters])
+        place = given.where.get(f"{key}.{inner}", where)
+        check_known(f"{place}: {key}", inner, [*own, *parameters])
         if inner in own:
-            common[inner] = check_value(where, f"{key}.{inner}", entry, own[inner])
+            common[inner] = check_value(place, f"{key}.{inner}", entry, own[inner])
         else:
-            special[inner] = check_value(where, f"{key}.{inner}", entry, parameters[inner][0])
+            special[inner] = check_value(place, f"{key}.{inner}", entry, parameters[inner][0])
     missing = [name for name, found in special.items() if found is MISSING]
     if missing:
         raise ConfigError(f"{where}: {key}.{missing[0]}: is missing, {value['name']} needs it")

@@ -39,7 +39,7 @@ def check_rules(config: Config, given: Given) -> None:
     _check_clients(config, given)
     _check_model(config, given)
     if config.attack is not None:
-        _check_attack(config.attack, config, given.where.get("attack", ""))
+        _check_attack(config.attack, config, given)
 
 
 def check_classes(config: Config, given: Given, class_names: list[str]) -> None:
@@ -48,20 +48,20 @@ def check_classes(config: Config, given: Given, class_names: list[str]) -> None:
     for key in ("source", "target"):
         number = parameters.get(key)
         if isinstance(number, int) and number >= len(class_names):
+            place = given.where.get(f"attack.{key}", given.where["attack"])
             raise ConfigError(
-                f"{given.where['attack']}: attack.{key}: got {number}, must be a class of the "
+                f"{place}: attack.{key}: got {number}, must be a class of the "
                 f"data set, from 0 ({class_names[0]}) to {len(class_names) - 1} ({class_names[-1]})"
             )
 
 
-def check_sizes(config: Config, given: Given, num_train: int, num_test: int) -> None:
-    """A ConfigError when the data set has too few images for what is asked."""
+def check_sizes(config: Config, given: Given, name: str, num_train: int, num_test: int) -> None:
+    """A ConfigError when the data set of this name has too few images for what is asked."""
     for key, available in (("num_train", num_train), ("num_test", num_test)):
         wanted = getattr(config, key)
         if wanted is not None and wanted > available:
-            raise ConfigError(
-                f"{given.where[key]}: {key}: got {wanted}, the data set has {available} images"
-            )
+            right = f"must be at most the {available} of {name}"
+            raise ConfigError(f"{given.where[key]}: {key}: got {wanted}, {right}")
     images = config.num_train or num_train
     assert config.num_clients is not None
     if config.num_clients > images:
@@ -100,6 +100,11 @@ def idle_keys(config: Config, given: Given) -> list[str]:
         for key, (holds, reason) in idle.items()
         if holds and key in given.values and getattr(config, key) != defaults[key]
     ]
+    fraction = config.attack.fraction if config.attack else None
+    assert config.num_clients is not None
+    if fraction and round(fraction * config.num_clients) == 0:
+        few = f"{fraction} of {config.num_clients} clients is nobody"
+        warnings.append(f"{given.where['attack']}: attack.fraction: has no effect here: {few}")
     if config.attack and config.attack.start_round > config.global_epochs:
         warnings.append(f"{given.where['attack']}: attack.start_round: comes after the last round")
     return warnings
@@ -163,7 +168,8 @@ def _check_model(config: Config, given: Given) -> None:
         )
 
 
-def _check_attack(attack: AttackConfig, config: Config, where: str) -> None:
+def _check_attack(attack: AttackConfig, config: Config, given: Given) -> None:
+    where = given.where.get("attack.clients", given.where["attack"])
     assert config.num_clients is not None
     last = config.num_clients - 1
     strange = [client for client in attack.clients if client > last]
@@ -174,6 +180,7 @@ def _check_attack(attack: AttackConfig, config: Config, where: str) -> None:
     if len(set(attack.clients)) < len(attack.clients):
         raise ConfigError(f"{where}: attack.clients: got a client twice in {show(attack.clients)}")
     source, target = attack.parameters.get("source"), attack.parameters.get("target")
+    where = given.where.get("attack.target", given.where["attack"])
     if source is not None and source == target:
         raise ConfigError(
             f"{where}: attack.target: got {target}, must be another class than attack.source"

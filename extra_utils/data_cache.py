@@ -49,7 +49,7 @@ def is_whole(folder: Path) -> bool:
     return True
 
 
-def cache_root(data_path: Path) -> Path:
+def make_cache_root(data_path: Path) -> Path:
     """``data_path/.fl-cache``, made when it is missing; raises OSError where that cannot be."""
     root = data_path / CACHE_NAME
     root.mkdir(parents=True, exist_ok=True)

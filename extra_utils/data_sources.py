@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from extra_utils.config import Config
-from extra_utils.data_cache import Source, cache_root, find_or_build
+from extra_utils.data_cache import Source, find_or_build, make_cache_root
 from extra_utils.errors import ConfigError
 from extra_utils.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
 from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, Split, describe_pixels
@@ -81,7 +81,7 @@ def prepare_data(config: Config) -> PreparedData:
 def _cache_root(data_path: Path) -> Path:
     """The cache beside the data, or a temporary one where that cannot be written."""
     try:
-        return cache_root(data_path)
+        return make_cache_root(data_path)
     except OSError as error:
         folder = Path(tempfile.mkdtemp(prefix="fl-cache-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from extra_utils.marks import RankMarks
 
@@ -93,15 +94,15 @@ def process_group(
     machine speak on loopback only.
     """
     torch.set_num_threads(threads)
+    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if meeting != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
         os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     with marks.waiting():
+        store, _, _ = next(rendezvous(meeting, rank, world_size))
+        # torchrun's store outlives a restart, and with it the addresses of the ranks that died
+        store = dist.PrefixStore(f"attempt {restarts}", store)  # type: ignore[attr-defined]
         dist.init_process_group(
-            "gloo",
-            init_method=meeting,
-            rank=rank,
-            world_size=world_size,
-            timeout=FOREVER,
+            "gloo", store=store, rank=rank, world_size=world_size, timeout=FOREVER
         )
     yield Ranks(rank, world_size, marks)
     dist.destroy_process_group()

@@ -22,6 +22,7 @@ GLOBAL, ATTACKER = "black", "crimson"
 HONEST = [mpl.colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]  # no red, no grey
 CELL_TEXT_LIMIT = 20
 
+mpl.rcParams["text.parse_math"] = False  # a $ in a name is a $
 mpl.rcParams.update({"font.sans-serif": [
     "DejaVu Sans", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS"
 ]})  # fmt: skip

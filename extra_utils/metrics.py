@@ -9,10 +9,12 @@ import platform
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extra_utils.config import AttackConfig
-from extra_utils.evaluation import Evaluation
+
+if TYPE_CHECKING:  # main.py reads metrics before torch is there
+    from extra_utils.evaluation import Evaluation
 
 Row = dict[str, Any]
 FILE_NAME = "metrics.jsonl"

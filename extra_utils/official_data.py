@@ -94,7 +94,7 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
         raise DataMissing(f"{found}, and download is false")
     try:
         return _download(official, data_path)
-    except DataMissing as reason:
+    except (DataMissing, OSError) as reason:
         raise DataMissing(f"{found}; downloading it failed: {reason}") from None
 
 

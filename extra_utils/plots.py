@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from extra_utils.compare import compare_runs
 from extra_utils.errors import ConfigError
@@ -20,6 +21,7 @@ from extra_utils.figures import ATTACKER, GLOBAL, HONEST, RunData, draw_matrix, 
 from extra_utils.metrics import Row
 
 HANDFUL = 6  # clients with a curve of their own
+GRID = 10  # places in a round at which the band of all clients is drawn
 MOST_NAMES = 40  # clients named beside a matrix
 
 
@@ -69,7 +71,8 @@ def choose_clients(clients: list[int], attackers: set[int]) -> list[int]:
     """The clients that get a curve: client 0, some attackers, and others, a handful in all."""
     if len(clients) <= HANDFUL:
         return clients
-    wanted = [c for c in clients if c == 0] + [c for c in clients if c in attackers][: HANDFUL // 2]
+    first = [c for c in clients if c == 0] + [c for c in clients if c in attackers][: HANDFUL // 2]
+    wanted = list(dict.fromkeys(first))
     others = [c for c in clients if c not in wanted and c not in attackers]
     return sorted(wanted + others[: HANDFUL - len(wanted)])
 
@@ -90,16 +93,27 @@ def with_gaps(points: list[Row], key: str) -> tuple[list[float], list[float]]:
 
 
 def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
-    """From the least to the largest of all clients' points at each place."""
-    values: dict[float, list[float]] = {}
+    """From the least to the largest of all clients' points.
+
+    Clients with few batches have few points, so each one's curve is read at the same places.
+    """
+    curves: list[NDArray[np.float64]] = []
+    rounds = sorted({row["round"] for points in by_client.values() for row in points})
+    steps = np.linspace(0, 1, GRID + 1)[1:]
+    grid = np.concatenate([number - 1 + steps for number in rounds])
     for points in by_client.values():
-        for place, row in zip(point_places(points), points, strict=True):
-            if row[key] is not None:
-                values.setdefault(round(place, 6), []).append(row[key])
-    places = sorted(values)
-    low, high = [min(values[p]) for p in places], [max(values[p]) for p in places]
+        curve = np.full(len(grid), np.nan)
+        places, values = np.array(point_places(points)), np.array([row[key] for row in points])
+        for round_index in {row["round"] for row in points}:
+            own = np.array([row["round"] == round_index for row in points])
+            inside = (grid > round_index - 1) & (grid <= round_index)
+            inside &= grid >= places[own].min() - 1e-9
+            curve[inside] = np.interp(grid[inside], places[own], values[own].astype(np.float64))
+        curves.append(curve)
+    seen = ~np.isnan(np.array(curves)).all(axis=0)
+    low, high = (f(np.array(curves)[:, seen], axis=0) for f in (np.nanmin, np.nanmax))
     label = f"all {len(by_client)} clients, local"
-    axes.fill_between(places, low, high, color="lightgrey", alpha=0.6, label=label)
+    axes.fill_between(grid[seen], low, high, color="lightgrey", alpha=0.6, label=label)
 
 
 def draw_global(axes: Axes, run: RunData, key: str) -> None:

@@ -20,7 +20,10 @@ from extra_utils.random_streams import Purpose, stream
 def label_flip(
     labels: NDArray[np.int64], *, source: ClassNumber = 1, target: ClassNumber = 4
 ) -> NDArray[np.int64]:
-    """images of the class `source` are trained on as the class `target`
+    """images of one class are trained on as another
+
+    `source`: the class whose images get a wrong label
+    `target`: the label that they get
 
     Takes and returns labels [N]; the labels given are left as they are. Source: the article.
     """
@@ -42,10 +45,6 @@ def with_drawn_attackers(config: Config) -> Config:
     drawn = stream(config.seed, Purpose.ATTACKERS).choice(config.num_clients, size, replace=False)
     clients = sorted(int(client) for client in drawn)
     return replace(config, attack=replace(attack, fraction=None, clients=clients))
-
-
-def is_attacker(config: Config, client_id: int) -> bool:
-    return config.attack is not None and client_id in config.attack.clients
 
 
 def attack_labels(

@@ -109,6 +109,8 @@ def test_more_points_than_batches_are_one_a_batch() -> None:
         .local_train(build_model(config, make_dataset()), 1)
     )
     assert [point.step for point in update.points] == [1, 2, 3]
+    huge = replace(CONFIG, eval_points=10**9)
+    assert make_clients(huge, make_dataset()).num_points == 3 * 2
 
 
 @pytest.mark.parametrize(

@@ -257,14 +257,16 @@ def test_a_diverging_client_ends_the_run_by_name(finished_run: Path, tmp_path: P
 def start_long_run(finished_run: Path, run_dir: Path) -> tuple[subprocess.Popen[str], list[int]]:
     """A run that would take hours, once its first round is done, and its ranks' processes."""
     process = start_main(
-        f"--config={finished_run / 'config.json'}", f"--run_dir={run_dir}", "--global_epochs=100000"
-    )
+        f"--config={finished_run / 'config.json'}", f"--run_dir={run_dir}",
+        "--global_epochs=100000", start_new_session=True,
+    )  # fmt: skip
     for _ in range(600):
         if (run_dir / "checkpoint.pth").exists():
             break
         time.sleep(0.1)
     ranks = [pid for pid in processes_of(run_dir) if pid != process.pid]
     assert len(ranks) == 3
+    (run_dir / ".model.pth.1.partial").touch()  # as if it were killed in writing
     return process, ranks
 
 
@@ -291,7 +293,7 @@ def test_a_killed_rank_ends_the_run_by_name(rank: int, finished_run: Path, tmp_p
 
 def test_ctrl_c_ends_the_run_with_130(finished_run: Path, tmp_path: Path) -> None:
     process, _ = start_long_run(finished_run, tmp_path / "r")
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the ranks as well
     err = finish(process, tmp_path / "r")
     assert process.returncode == 130
     assert re.fullmatch(r"error: interrupted[^\n]*\n", err)

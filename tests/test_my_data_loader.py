@@ -45,9 +45,10 @@ def test_the_evaluation_images_are_some_of_the_test_images() -> None:
 
 
 def test_clients_are_shared_out_one_to_a_rank_or_largest_first() -> None:
-    assert share_out({0: 1, 1: 9, 2: 5}, 3) == [[0], [1], [2]]
-    assert share_out({0: 5, 1: 4, 2: 3, 3: 3, 4: 3}, 2) == [[0, 3], [1, 2, 4]]
-    assert share_out({7: 1}, 2) == [[7], []]
+    assert share_out({0: 1, 1: 9, 2: 5}, 3, num_clients=3) == [[0], [1], [2]]
+    assert share_out({1: 9, 2: 5}, 3, num_clients=3) == [[], [1], [2]]
+    assert share_out({0: 5, 1: 4, 2: 3, 3: 3, 4: 3}, 2, num_clients=5) == [[0, 3], [1, 2, 4]]
+    assert share_out({7: 1}, 2, num_clients=9) == [[7], []]
 
 
 def test_normalized_images_have_mean_0_and_deviation_1_within_an_image() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -80,6 +81,7 @@ def test_a_run_goes_on_with_another_world_size(undisturbed: Path, tmp_path: Path
     assert (config["world_size"], config["num_clients"]) == (2, 4)
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_and_can_be_lengthened(undisturbed: Path, tmp_path: Path) -> None:
     short = tmp_path / "short"
     config = f"--config={undisturbed / 'config.json'}"
@@ -93,6 +95,7 @@ def test_a_finished_run_says_so_and_can_be_lengthened(undisturbed: Path, tmp_pat
     assert_equal_runs(short, undisturbed)
 
 
+@pytest.mark.slow
 def test_rows_after_the_checkpoint_are_written_again_and_cut_off_ones_too(
     undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +109,7 @@ def test_rows_after_the_checkpoint_are_written_again_and_cut_off_ones_too(
     assert_equal_runs(run_dir, undisturbed)
 
 
+@pytest.mark.slow
 def test_without_a_checkpoint_the_run_begins_again(undisturbed: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "r"
     stop_after_round(undisturbed / "config.json", run_dir, 1)
@@ -148,6 +152,7 @@ def test_folders_that_cannot_be_resumed_are_refused(undisturbed: Path, tmp_path:
     assert re.fullmatch(r"error: [^\n]+checkpoint.pth: is no whole checkpoint[^\n]+\n", done.stderr)
 
 
+@pytest.mark.slow
 def test_two_runs_cannot_work_in_one_folder(undisturbed: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "r"
     config = f"--config={undisturbed / 'config.json'}"
@@ -180,14 +185,12 @@ def kill_at_random(process: subprocess.Popen[str], run_dir: Path, draws: random.
     if process.poll() is not None:
         return "too late"
     for pid in targets:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     return f"{victim} after {delay:.2f} s"
 
 
-@pytest.mark.stress
+@pytest.mark.slow
 @pytest.mark.parametrize("change_world_size", [False, True])
 def test_killed_at_random_moments_it_ends_with_the_same_bytes(
     change_world_size: bool, undisturbed: Path, tmp_path: Path
@@ -223,6 +226,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
         assert not list(run_dir.glob(".*"))
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_after_a_killed_worker_and_goes_on(
     undisturbed: Path, tmp_path: Path
 ) -> None:

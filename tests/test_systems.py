@@ -62,6 +62,7 @@ def test_weights_that_do_not_fit_are_listed(
     assert "fc3.bias: has shape [7], the model [10]" in said
 
 
+@pytest.mark.slow
 def test_a_frozen_resnet_changes_and_sends_its_last_layer_only(
     tmp_path: Path, data_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_frozen_resnet_changes_and_sends_its_last_layer_only(
     assert sent[1] > 1000 * sent[0]
 
 
+@pytest.mark.slow
 def test_a_resnet_on_one_client_is_the_same_resnet_trained_alone(
     tmp_path: Path, data_path: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_resnet_on_one_client_is_the_same_resnet_trained_alone(
     assert federated["bn1.num_batches_tracked"] == 4
 
 
+@pytest.mark.slow
 def test_sync_batch_norm_trains_on_ranks_with_equal_steps(tmp_path: Path, data_path: Path) -> None:
     run_dir = run_tiny(tmp_path, data_path, model_name="resnet18", syncBN=True, num_train=32,
                        num_test=10, world_size=3, batch_size=8, eval_points=1)  # fmt: skip
@@ -205,6 +208,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.slow
 def test_torchrun_on_two_nodes_gives_the_same_bytes(finished_run: Path, tmp_path: Path) -> None:
     """Two launchers stand for two machines: one rank on the first, two on the second."""
     port = free_port()

@@ -21,19 +21,25 @@ def test_help_has_every_key_its_default_and_every_parameter() -> None:
     for name, _, default, _ in key_rows():
         assert f"--{name}  (" in text
         assert f"default: {default})" in text
-    assert "attack.* of label_flip: images of the class `source`" in text
+    assert "attack.* of label_flip: images of one class are trained on as another" in text
+    assert "the label that they get" in text
     assert "--target  (a whole number from 0 to 2147483647; default: 4)" in text
     assert "defense.* of mean: the clients' differences" in text
 
 
 def test_parameters_without_a_default_are_required() -> None:
     def rule(*, f: int, beta: float = 0.2) -> None:
-        """a rule"""
+        """a rule
+
+        `f`: how many
+        `beta`: how much
+        """
 
     assert [(row[0], row[2]) for row in parameter_rows(rule)] == [
         ("f", "required"),
         ("beta", "0.2"),
     ]
     assert (
-        markdown(parameter_rows(rule)).splitlines()[2] == "| `f` | a whole number | `required` |  |"
+        markdown(parameter_rows(rule)).splitlines()[2]
+        == "| `f` | a whole number | `required` | how many |"
     )

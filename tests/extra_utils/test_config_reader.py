@@ -65,6 +65,8 @@ WRONG_FILES = {
     "place": ('{"type": "cifar", "run_dir": "x"}', "run_dir: belongs on the command line"),
     "name": ('{"type": "cifar", "name": "../x"}', 'name: got "../x", must be 1 to 100 printable'),
     "surrogate": ('{"type": "cifar", "name": "\\ud800"}', "name: got"),
+    "NUL": ('{"type": "cifar", "output_dir": "a\\u0000b"}', "output_dir: got .* a string"),
+    "half a pair": ('{"type": "cifar", "comment": "\\ud800"}', "comment: got .* must be a string"),
     "sampling": ('{"type": "cifar", "clients_per_round": 4}', "clients_per_round"),
 }  # fmt: skip
 
@@ -101,6 +103,7 @@ def test_a_wrong_attack_is_refused(attack: Any, message: str, tmp_path: Path) ->
         read(tmp_path, {"type": "cifar", "attack": attack})
 
 
+LABEL_FLIP = "--attack.name=label_flip"
 WRONG_OPTIONS = {
     "word": (["train"], 'got "train", must be --key=value'),
     "no value": (["--lr"], "lr: has no value"),
@@ -111,6 +114,8 @@ WRONG_OPTIONS = {
     "null attack": (["--attack.source=3"], "attack.source: there is no attack, give --attack.name"),
     "word for number": (["--lr=fast"], 'command line: lr: got "fast"'),
     "NaN": (["--lr=NaN"], 'lr: got "NaN"'),
+    "both": ([LABEL_FLIP, "--attack.clients=[0]", "--attack.fraction=1"], "must be one of the two"),
+    "negative": ([LABEL_FLIP, "--attack.clients=[-1]"], "must be a list of whole numbers from 0"),
     "rule": (["--defense.name=krummm"], 'defense.name: got "krummm", must be one of'),
     "no rule": (["--defense=null"], "defense: got null"),
     "rule's key": (["--defense.f=1"], 'defense: unknown key "f"'),
@@ -141,6 +146,28 @@ def test_command_line_beats_file_beats_default(tmp_path: Path) -> None:
 def test_the_last_of_several_options_wins_and_text_stays_text(tmp_path: Path) -> None:
     config = read(tmp_path, {"type": "cifar"}, "--lr=1", "--lr=2", "--name=2026", "--data_path=1")
     assert (config.lr, config.name, config.data_path) == (2.0, "2026", "1")
+
+
+def test_a_null_name_is_the_files(tmp_path: Path) -> None:
+    assert read(tmp_path, {"type": "cifar", "name": None}).name == "c"
+    assert read(tmp_path, {"type": "cifar", "name": "x"}, "--name=null").name == "c"
+
+
+def test_a_nested_key_is_blamed_where_it_stands(tmp_path: Path) -> None:
+    wrong = {"type": "cifar", "attack": FLIP | {"sourc": 1}}
+    with pytest.raises(ConfigError, match=r"c\.json: attack: unknown key"):
+        read(tmp_path, wrong, "--attack.target=7")
+    with pytest.raises(ConfigError, match=r"^command line: attack\.clients: got 9"):
+        read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack.clients=[9]")
+
+
+def test_a_fraction_that_is_nobody_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    attack = {"name": "label_flip", "fraction": 0.1}
+    path.write_text(json.dumps({"type": "cifar", "attack": attack}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    (warning,) = idle_keys(resolve(config), given)
+    assert "attack.fraction: has no effect here: 0.1 of 3 clients is nobody" in warning
 
 
 def test_clients_and_fraction_replace_each_other(tmp_path: Path) -> None:
@@ -190,10 +217,10 @@ def test_more_clients_or_images_than_there_are_is_refused(tmp_path: Path) -> Non
     with pytest.raises(
         ConfigError, match="num_clients: got 9, must be at most the 8 training images"
     ):
-        check_sizes(config, given, 8, 100)
-    with pytest.raises(ConfigError, match="num_test: got 50, the data set has 49 images"):
-        check_sizes(config, given, 9, 49)
-    check_sizes(config, given, 9, 50)
+        check_sizes(config, given, "X", 8, 100)
+    with pytest.raises(ConfigError, match="num_test: got 50, must be at most the 49 of X"):
+        check_sizes(config, given, "X", 9, 49)
+    check_sizes(config, given, "X", 9, 50)
 
 
 def test_points_are_drawn_by_default_of_up_to_ten_clients(tmp_path: Path) -> None:
@@ -207,8 +234,8 @@ def test_more_runs_than_images_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({"type": "cifar", "partition": "shards", "shards_per_client": 4}))
     config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
     with pytest.raises(ConfigError, match=r"shards_per_client = 12 must be at most the 11"):
-        check_sizes(resolve(config), given, 11, 1)
-    check_sizes(resolve(config), given, 12, 1)
+        check_sizes(resolve(config), given, "X", 11, 1)
+    check_sizes(resolve(config), given, "X", 12, 1)
 
 
 def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:

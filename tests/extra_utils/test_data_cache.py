@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extra_utils.data_cache import Source, cache_root, find_or_build
+from extra_utils.data_cache import Source, find_or_build, make_cache_root
 from extra_utils.my_dataset import Dataset, open_dataset, save_dataset
 from tests.helpers import make_dataset
 
@@ -80,7 +80,7 @@ def find_name(tmp_path: Path, source: Source) -> str:
 
 
 def test_the_cache_lies_beside_the_data(tmp_path: Path) -> None:
-    root = cache_root(tmp_path / "new")
+    root = make_cache_root(tmp_path / "new")
     assert root == tmp_path / "new" / ".fl-cache"
     assert root.is_dir()
 
@@ -89,13 +89,13 @@ def test_the_cache_lies_beside_the_data(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / ".fl-cache").mkdir(mode=0o500)
     with pytest.raises(OSError, match="not writable"):
-        cache_root(tmp_path)
+        make_cache_root(tmp_path)
 
 
 def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(OSError, match="data"):
-        cache_root(tmp_path / "data")
+        make_cache_root(tmp_path / "data")
 
 
 def test_saving_writes_the_description_last(tmp_path: Path) -> None:

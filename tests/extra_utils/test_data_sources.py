@@ -95,6 +95,14 @@ def test_missing_data_can_be_replaced_by_synthetic_images_with_a_banner(tmp_path
     assert open_dataset(data.folder).info.synthetic
 
 
+def test_a_data_path_that_cannot_be_made_goes_on_with_synthetic_images(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = str(tmp_path / "file" / "data")
+    data = prepare_data(replace(CONFIG, download=True, data_path=path, offline_data="synthetic"))
+    assert "SYNTHETIC DATA" in data.notice
+    assert open_dataset(data.folder).info.synthetic
+
+
 def test_a_cache_that_cannot_be_made_is_temporary_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,6 +194,7 @@ except DataMissing as reason:
 """
 
 
+@pytest.mark.slow
 def test_official_files_are_read_and_their_checksums_are_looked_at(tmp_path: Path) -> None:
     import json
 

@@ -89,6 +89,7 @@ def test_a_curve_breaks_where_its_client_sat_out_a_round() -> None:
 def test_of_many_clients_a_handful_has_curves_with_client_0_and_attackers() -> None:
     assert choose_clients([0, 1, 2], {2}) == [0, 1, 2]
     assert choose_clients(list(range(50)), {10, 20, 30, 40}) == [0, 1, 2, 10, 20, 30]
+    assert choose_clients(list(range(10)), {0, 1}) == [0, 1, 2, 3, 4, 5]
     assert choose_clients([5, 6, 7, 8, 9, 11, 12], set()) == [5, 6, 7, 8, 9, 11]
 
 
@@ -110,6 +111,30 @@ def test_many_clients_are_a_band_and_arrows(
     assert "client 7, local (attacker)" in labels
     arrows = shown.figures["class_mean.png"].axes[0].collections[0]
     assert arrows.get_offsets().tolist() == [[-0.6, 7.0]]  # type: ignore[union-attr]
+
+
+def test_the_band_holds_clients_with_few_points_and_with_many(shown: Shown) -> None:
+    del shown
+    axes = Figure().add_subplot()
+    by_client = {
+        0: [{"round": 1, "accuracy": float(v)} for v in (10, 20, 30, 40, 50)],
+        1: [{"round": 1, "accuracy": 35.0}],
+        2: [{"round": 1, "accuracy": float(v)} for v in (0, 60)],
+    }
+    plots.draw_band(axes, by_client, "accuracy")
+    (path,) = axes.collections[0].get_paths()
+    corners = path.vertices
+    assert isinstance(corners, np.ndarray)
+    at_end = corners[np.isclose(corners[:, 0], 1.0), 1]
+    at_half = corners[np.isclose(corners[:, 0], 0.5), 1]
+    assert (at_end.min(), at_end.max()) == (35.0, 60.0)
+    assert (at_half.min(), at_half.max()) == (0.0, 25.0)
+
+
+def test_a_dollar_in_a_name_is_a_dollar(finished_run: Path, tmp_path: Path) -> None:
+    run = copy_run(finished_run, tmp_path / "copy", name="a$_$")
+    plots.draw_run(run)
+    assert (run / "loss.png").exists()
 
 
 def test_redrawing_one_run_writes_its_pictures(finished_run: Path, tmp_path: Path) -> None:
