@@ -34,6 +34,8 @@ from federal_defense.attacks import ATTACKS, with_drawn_attackers
 from federal_defense.rules import DEFENSES
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from extra_utils.distributed_utils import Ranks
 
 BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
@@ -152,7 +154,6 @@ def torchrun_folder(config: Config, arguments: Arguments, place: Place) -> tuple
 def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
-    from extra_utils.checkpoint import NAME, load_checkpoint
     from extra_utils.evaluation import evaluate_together
     from extra_utils.model import build_model
     from extra_utils.progress import Observer, choose_display
@@ -160,33 +161,21 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
     from get_weight_matrix import RoundSum, apply_result
     from my_data_loader import TestLoader, choose_test_images
 
-    # the same on every rank
+    # the same on every rank; the model of round 0, or of the last round of a run that goes on
     dataset = open_dataset(data_folder)
     test_loader = TestLoader(dataset.test, choose_test_images(config, dataset), dataset.info)
     model = build_model(config, dataset, ranks)
+    done = restore(ranks, model, run_dir) if is_resumed else None
 
-    # rank 0 alone reads, writes and speaks
-    checkpoint = load_checkpoint(run_dir / NAME) if is_resumed and ranks.is_main else None
-    checkpoint = ranks.from_main(checkpoint)
-    done = checkpoint.round_index if checkpoint else 0
-    display = choose_display(ranks.is_main, config.global_epochs, done)
+    # rank 0 alone writes and speaks
+    display = choose_display(ranks.is_main, config.global_epochs, done or 0)
     recorder = choose_recorder(ranks, config, run_dir, display)
     observer = Observer(ranks.marks, display)
     clients = Clients(config, dataset, observer)
-
-    # round 0, the untrained model, or the last round of the run that goes on
-    if checkpoint is None:
-        recorder.start(dataset, model, clients.class_counts())
-    else:
-        model.load_state_dict(checkpoint.model)
     evaluation = evaluate_together(ranks, model, test_loader, observer.eval_batch)
-    recorder.lap("evaluate")
-    if checkpoint is None:
-        recorder.end_round(0, model, evaluation, None)
-    else:
-        recorder.resume(done)
+    recorder.begin(dataset, model, clients.class_counts(), evaluation, done)
 
-    for round_index in range(done + 1, config.global_epochs + 1):
+    for round_index in range((done or 0) + 1, config.global_epochs + 1):
         # every client trains a copy of the global model on its own shard
         samples = clients.draw(round_index)
         round_sum = RoundSum(samples, clients.num_points)
@@ -206,6 +195,18 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
         recorder.end_round(round_index, model, evaluation, result)
 
     recorder.finish(model, evaluation)
+
+
+def restore(ranks: Ranks, model: nn.Module, run_dir: Path) -> int | None:
+    """Loads rank 0's checkpoint into every rank's model; its round, None where there is none."""
+    from extra_utils.checkpoint import NAME, load_checkpoint
+
+    checkpoint = ranks.from_main(load_checkpoint(run_dir / NAME) if ranks.is_main else None)
+    if checkpoint is None:
+        return None
+    model.load_state_dict(checkpoint.model)
+    done: int = checkpoint.round_index
+    return done
 
 
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:

@@ -33,11 +33,14 @@ from extra_utils.utils import save_class_indices
 class Recorder:
     """The recorder of the ranks other than 0."""
 
-    def start(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> None:
-        """Before anything is computed; ``class_counts`` are each client's images by class."""
+    def begin(
+        self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]],
+        evaluation: Evaluation, done: int | None,
+    ) -> None:  # fmt: skip
+        """Before the first round, or after round ``done`` of a run that goes on.
 
-    def resume(self, round_index: int) -> None:
-        """Instead of ``start``: goes on after this round."""
+        ``class_counts`` are each client's images by class.
+        """
 
     def lap(self, part: str) -> None:
         """The time since the last call was spent on this part of the round."""
@@ -67,30 +70,21 @@ class MainRecorder(Recorder):
         self._rounds: list[Row] = []
         self._attackers = set(config.attack.clients) if config.attack else set()
 
-    def start(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> None:
+    def begin(
+        self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]],
+        evaluation: Evaluation, done: int | None,
+    ) -> None:  # fmt: skip
+        if done is not None:
+            rows = cut_metrics(self._run_dir, done)
+            self._rounds = [row for row in rows if row["kind"] == "round"]
+            self._ranks.num_bytes = 0
+            self._stopwatch = Stopwatch()
+            return
         (self._run_dir / FILE_NAME).unlink(missing_ok=True)  # of a run that ended before round 1
         save_class_indices(self._run_dir, dataset.info.class_names)
-        shard_sizes = [sum(counts) for counts in class_counts]
-        row = {
-            "kind": "run",
-            "dataset": dataset.info.name,
-            "synthetic": dataset.info.synthetic,
-            "num_train": sum(shard_sizes),
-            "num_test": self._config.num_test or len(dataset.test),
-            "num_params": num_parameters(model),
-            "class_names": dataset.info.class_names,
-            "shard_sizes": shard_sizes,
-            "class_counts": class_counts,
-            "threads_per_process": self._config.threads_per_process,
-            "versions": versions(),
-        }
-        self._metrics.write([row])
-
-    def resume(self, round_index: int) -> None:
-        rows = cut_metrics(self._run_dir, round_index)
-        self._rounds = [row for row in rows if row["kind"] == "round"]
-        self._ranks.num_bytes = 0
-        self._stopwatch = Stopwatch()
+        self._metrics.write([self._run_row(dataset, model, class_counts)])
+        self.lap("evaluate")
+        self.end_round(0, model, evaluation, None)
 
     def lap(self, part: str) -> None:
         self._stopwatch.lap(part)
@@ -112,6 +106,22 @@ class MainRecorder(Recorder):
         self._metrics.write([summarize(self._rounds, evaluation)])
         save_model(self._run_dir, model)
         self._display.close()
+
+    def _run_row(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> Row:
+        shard_sizes = [sum(counts) for counts in class_counts]
+        return {
+            "kind": "run",
+            "dataset": dataset.info.name,
+            "synthetic": dataset.info.synthetic,
+            "num_train": sum(shard_sizes),
+            "num_test": self._config.num_test or len(dataset.test),
+            "num_params": num_parameters(model),
+            "class_names": dataset.info.class_names,
+            "shard_sizes": shard_sizes,
+            "class_counts": class_counts,
+            "threads_per_process": self._config.threads_per_process,
+            "versions": versions(),
+        }
 
     def _checkpoint(self, round_index: int, model: nn.Module) -> AbstractContextManager[None]:
         """One that is due lies ready on disk, and takes its place once the rows are written."""

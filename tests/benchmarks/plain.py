@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
-import os
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -109,86 +106,3 @@ def limit(folder: Path, client_sizes: list[int], batch_size: int = 64) -> float:
     for process in processes:
         process.join()
     return seconds
-
-
-def start_of_article(rank: int, world_size: int, folder: str, seconds: Any, size: int) -> None:
-    """The article's loop on one rank: images through PIL one by one, a collective per tensor."""
-    import torch.distributed as dist
-    from PIL import Image
-    from torch.utils.data import DataLoader, DistributedSampler
-    from torchvision import transforms
-
-    dataset = open_dataset(Path(folder))
-    change = transforms.Compose(
-        [
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-        ]
-    )
-
-    class Images(torch.utils.data.Dataset[Any]):
-        order = np.random.default_rng(0).permutation(len(dataset.train))[:size]
-
-        def __len__(self) -> int:
-            return len(self.order)
-
-        def __getitem__(self, index: int) -> Any:
-            number = self.order[index]
-            image = Image.fromarray(np.array(dataset.train.images[number]))
-            return change(image), int(dataset.train.labels[number])
-
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    store = f"file://{tempfile.gettempdir()}/article-{os.getppid()}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world_size)
-    model = PlainNet()
-    sampler: DistributedSampler[Any] = DistributedSampler(
-        Images(), num_replicas=world_size, rank=rank
-    )
-    loader = DataLoader(Images(), batch_size=64, sampler=sampler)
-    for value in model.state_dict().values():
-        dist.broadcast(value, 0)
-    dist.barrier()
-    start = time.perf_counter()
-    local = copy.deepcopy(model)
-    optimizer = torch.optim.Adam(local.parameters(), lr=0.001)
-    local.train()
-    for images, target in loader:
-        if rank == 2:
-            for place in range(len(target)):
-                if target[place] == 1:
-                    target[place] = 4
-        optimizer.zero_grad()
-        loss = nn.CrossEntropyLoss()(local(images), target)
-        loss.backward()
-        optimizer.step()
-    dist.barrier()
-    for name, value in local.state_dict().items():
-        diff = value - model.state_dict()[name]
-        dist.all_reduce(diff, op=dist.ReduceOp.SUM)
-        dist.barrier()
-        model.state_dict()[name].add_(diff / world_size)
-    if rank == 0:
-        seconds.put(time.perf_counter() - start)
-    dist.destroy_process_group()
-
-
-def article(folder: Path, size: int, world_size: int = 3) -> float:
-    """Seconds of a round of the article's loop, local evaluation off, no limit on threads."""
-    context = multiprocessing.get_context("spawn")
-    seconds = context.Queue()
-    Path(tempfile.gettempdir(), f"article-{os.getpid()}").unlink(missing_ok=True)
-    arguments = [(rank, world_size, str(folder), seconds, size) for rank in range(world_size)]
-    processes = [context.Process(target=start_of_article, args=a) for a in arguments]
-    for process in processes:
-        process.start()
-    figure: float = seconds.get(timeout=1200)
-    for process in processes:
-        process.join()
-    Path(tempfile.gettempdir(), f"article-{os.getpid()}").unlink(missing_ok=True)
-    return figure
-
-
-if __name__ == "__main__":
-    print(limit(Path(sys.argv[1]), [5000] * 10))

@@ -12,12 +12,14 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from extra_utils.config import Config
 from extra_utils.data_sources import prepare_data
+from tests.benchmarks.article import article
 from tests.benchmarks.measure import MIB, in_turns, peak_pss, run_ours, spread, time_command
-from tests.benchmarks.plain import article, limit
+from tests.benchmarks.plain import limit
 from tests.helpers import ROOT
 
 CONFIG = "--config=configs/cifar.json"
@@ -48,47 +50,45 @@ def first_step() -> float:
         return float(stamp.read_text()) - start
 
 
+def measure(images: int, times: int, article_times: int) -> dict[str, list[float]]:
+    """All figures, competitors in turns."""
+    data = prepare_data(
+        Config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
+    )
+    plain = ["--local_epochs=1", "--eval_points=0", f"--num_train={images}", "--global_epochs=4"]
+    rounds = {
+        "the limit": lambda: limit(data.folder, [images // 3] * 3),
+        "ours": lambda: run_ours(CONFIG, *plain),
+    }
+    starts = {
+        name: partial(time_command, sys.executable, "-c", name)
+        for name in ("import torch, torchvision", "import torch")
+    }
+    return {
+        **in_turns(rounds, times),
+        **in_turns({"the article": lambda: article(data.folder, images)}, article_times),
+        **in_turns({**starts, "first step": first_step}, times),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--article-times", type=int, default=1)
     options = parser.parse_args()
-    data = prepare_data(
-        Config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
-    )
-    sizes = [options.images // 3] * 3
-    plain = ["--local_epochs=1", "--eval_points=0", f"--num_train={options.images}"]
-    runs = {
-        "the limit": lambda: limit(data.folder, sizes),
-        "ours": lambda: run_ours(CONFIG, *plain, "--global_epochs=4"),
-    }
-    rounds = in_turns(runs, options.times)
-    articles = in_turns({"the article": lambda: article(data.folder, options.images)},
-                        options.article_times)  # fmt: skip
-    starts = in_turns(
-        {
-            "import torch, torchvision": lambda: time_command(
-                sys.executable, "-c", "import torch, torchvision"
-            ),
-            "import torch": lambda: time_command(sys.executable, "-c", "import torch"),
-            "first step": first_step,
-        },
-        options.times,
-    )
+    figures = measure(options.images, options.times, options.article_times)
+    medians = {name: statistics.median(values) for name, values in figures.items()}
     memory = peak_pss(CONFIG, "--global_epochs=1", "--local_epochs=1", "--num_train=15000")
-    ours = statistics.median(rounds["ours"])
-    first = statistics.median(starts["first step"])
     print(f"seconds per round, 3 ranks, {options.images} images, net, batch 64, 1 local epoch:")
-    print(f"  the limit    {spread(rounds['the limit'])}")
-    print(f"  ours         {spread(rounds['ours'])}")
-    print(f"  the article  {spread(articles['the article'])}")
-    print(f"ours / the limit    {ours / statistics.median(rounds['the limit']):.2f}")
-    print(f"the article / ours  {statistics.median(articles['the article']) / ours:.1f}")
-    print(f"seconds from main.py to the first step: {spread(starts['first step'])}")
+    for name in ("the limit", "ours", "the article"):
+        print(f"  {name}: {spread(figures[name])}")
+    print(f"ours / the limit    {medians['ours'] / medians['the limit']:.2f}")
+    print(f"the article / ours  {medians['the article'] / medians['ours']:.1f}")
+    print(f"seconds from main.py to the first step: {spread(figures['first step'])}")
     for name in ("import torch, torchvision", "import torch"):
-        ratio = first / statistics.median(starts[name])
-        print(f"  {name}: {spread(starts[name])}; ratio {ratio:.2f}")
+        ratio = medians["first step"] / medians[name]
+        print(f"  {name}: {spread(figures[name])}; ratio {ratio:.2f}")
     print(f"largest proportional memory of all processes, 3 ranks: {memory / MIB:.0f} MiB")
 
 
