@@ -1,7 +1,8 @@
-"""Several runs in one figure and one table; runs of one name and several seeds become one curve."""
+"""Several runs in one figure and one table; runs that differ in their seed become one curve."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from extra_utils.figures import HONEST, RunData, read_run, save
 
+ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
 PANELS = {
     "accuracy": "accuracy (%)",
     "source_recall": "recall of the source class (%)",
@@ -19,10 +21,7 @@ PANELS = {
 
 def compare_runs(folders: list[Path]) -> str:
     """Draws ``comparison.png`` beside the first folder; returns a Markdown table and its place."""
-    groups: dict[str, list[RunData]] = {}
-    for folder in folders:
-        run = read_run(folder)
-        groups.setdefault(run.config["name"], []).append(run)
+    groups = group_by_setting([read_run(folder) for folder in folders])
     figure = Figure(figsize=(5 * len(PANELS), 4.5))
     for number, (key, label) in enumerate(PANELS.items(), start=1):
         axes = figure.add_subplot(1, len(PANELS), number)
@@ -36,6 +35,27 @@ def compare_runs(folders: list[Path]) -> str:
     path = folders[0].parent / "comparison.png"
     save(figure, path)
     return f"{table(groups)}\n\ncomparison: {path}"
+
+
+def group_by_setting(runs: list[RunData]) -> dict[str, list[RunData]]:
+    """Runs of one setting, by its name, or by their first folder where two settings share one."""
+    by_setting: dict[str, list[RunData]] = {}
+    for run in runs:
+        by_setting.setdefault(setting(run), []).append(run)
+    names = [group[0].config["name"] for group in by_setting.values()]
+    return {
+        name if names.count(name) == 1 else f"{name} ({group[0].folder.name})": group
+        for name, group in zip(names, by_setting.values(), strict=True)
+    }
+
+
+def setting(run: RunData) -> str:
+    """All of a config that matters but the seed, and of drawn attackers their number."""
+    config = {key: value for key, value in run.config.items() if key not in ANY_VALUE}
+    if config["attack"]:
+        attackers = len(config["attack"].get("clients", []))
+        config["attack"] = {**config["attack"], "clients": attackers}
+    return json.dumps(config, sort_keys=True)
 
 
 def draw_group(axes: Axes, name: str, runs: list[RunData], key: str, color: object) -> None:

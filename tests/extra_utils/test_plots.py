@@ -161,6 +161,20 @@ def test_several_runs_are_compared(
     assert labels == ["clean, 2 seeds", "attacked"]
 
 
+def test_runs_of_one_name_and_two_settings_are_two_curves(
+    finished_run: Path, tmp_path: Path, shown: Shown
+) -> None:
+    attack = json.loads((finished_run / "config.json").read_text())["attack"]
+    runs = [
+        copy_run(finished_run, tmp_path / "attacked"),
+        copy_run(finished_run, tmp_path / "clean", attack={**attack, "clients": []}),
+        copy_run(finished_run, tmp_path / "seed1", seed=1, attack={**attack, "clients": [0]}),
+    ]
+    assert main([str(run) for run in runs]) == 0
+    labels = [line.get_label() for line in shown.figures["comparison.png"].axes[0].get_lines()]
+    assert labels == ["tiny (attacked), 2 seeds", "tiny (clean)"]
+
+
 def test_a_folder_that_is_no_run_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
