@@ -21,7 +21,7 @@ from extra_utils.progress import Observer
 from extra_utils.random_streams import Purpose, stream, torch_seed
 from extra_utils.utils import pick_samples
 from federal_defense.attacks import attack_labels
-from get_weight_matrix import class_mean, weight_diff
+from get_weight_matrix import RoundSum, class_mean, weight_diff
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
 
 SAMPLED_CLIENTS = 4  # rows of samples.png
@@ -127,9 +127,14 @@ class Clients:
             drawn = np.sort(generator.choice(drawn, config.clients_per_round, replace=False))
         return {client_id: len(self._shards[client_id]) for client_id in drawn.tolist()}
 
-    def share_of(self, ranks: Ranks, samples: dict[int, int]) -> list[int]:
-        """Those of the round's clients that this rank trains."""
-        return share_out(samples, ranks.world_size, len(self._shards))[ranks.rank]
+    def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum:
+        """Trains this rank's share of the round's clients, one after the other, and adds up."""
+        samples = self.draw(round_index)
+        round_sum = RoundSum(samples, self.num_points)
+        for client_id in share_out(samples, ranks.world_size, len(self._shards))[ranks.rank]:
+            client = self.make(client_id, round_index)
+            round_sum.add(client.local_train(model, round_index))
+        return round_sum
 
     def make(self, client_id: int, round_index: int) -> Client:
         """The client as it is in this round; an attacker's labels are edited here."""

@@ -158,7 +158,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
     from extra_utils.model import build_model
     from extra_utils.progress import Observer, choose_display
     from extra_utils.recorder import choose_recorder
-    from get_weight_matrix import RoundSum, apply_result
+    from get_weight_matrix import apply_result
     from my_data_loader import TestLoader, choose_test_images
 
     # the same on every rank; the model of round 0, or of the last round of a run that goes on
@@ -177,11 +177,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
 
     for round_index in range((done or 0) + 1, config.global_epochs + 1):
         # every client trains a copy of the global model on its own shard
-        samples = clients.draw(round_index)
-        round_sum = RoundSum(samples, clients.num_points)
-        for client_id in clients.share_of(ranks, samples):
-            client = clients.make(client_id, round_index)
-            round_sum.add(client.local_train(model, round_index))
+        round_sum = clients.train_share(ranks, model, round_index)
         recorder.lap("train")
 
         # one all_reduce, after which every rank moves its global model by the same step

@@ -1,7 +1,7 @@
 """Starts the ranks, and ends the run when one of them dies or stands still.
 
 The parent is no rank: it computes nothing with torch, so that its children can be forked after
-the import (CONTRACT of this module: call ``start_ranks`` before any tensor operation).
+the import: call ``start_ranks`` before any tensor operation.
 """
 
 from __future__ import annotations

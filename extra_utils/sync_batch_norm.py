@@ -75,7 +75,3 @@ def with_shared_statistics(model: nn.Module, ranks: Ranks) -> nn.Module:
         else:
             with_shared_statistics(module, ranks)
     return model
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())

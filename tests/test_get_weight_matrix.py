@@ -103,7 +103,7 @@ def test_the_largest_differences_of_all_clients_do_not_overflow() -> None:
 
 
 def weighted_mean(ranks: Ranks) -> dict[str, Any]:
-    """DEFINITIONS: the weighted mean of {1, 4} with n = {3, 1} is 1.75."""
+    """The weighted mean of {1, 4} with n = {3, 1} is 1.75."""
     samples = {0: 3, 1: 1}
     round_sum = RoundSum(samples, num_points=2)
     for client_id, diff in ((0, [1.0, 1.0]), (1, [4.0, 4.0])):

@@ -1,4 +1,4 @@
-"""The result does not depend on the number of processes (CONTRACT 6.2), on real processes."""
+"""The result does not depend on the number of processes, on real processes."""
 
 from __future__ import annotations
 
