@@ -24,7 +24,7 @@ from extra_utils.config_rules import (
     resolve,
 )
 from extra_utils.data_sources import known_classes, prepare_data
-from extra_utils.errors import ClientFailed, ConfigError, RunFailed
+from extra_utils.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
 from extra_utils.files import remove_partial_files, used_alone
 from extra_utils.my_dataset import open_dataset
 from extra_utils.resume import is_finished, read_resumed
@@ -55,6 +55,9 @@ def main(argv: list[str]) -> int:
         return 2
     except (RunFailed, ClientFailed) as error:
         print(f"{BELOW_THE_BARS}error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{BELOW_THE_BARS}error: {describe_os_error(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C{error}", file=sys.stderr)
@@ -107,7 +110,7 @@ def start(config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) ->
             timeout_s=config.timeout_s,
         )
     except RunFailed as error:
-        raise RunFailed(f"{error}\n{hint}") from None
+        raise RunFailed(f"{error}\n{hint}" if run_dir.is_dir() else str(error)) from None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"; {hint}") from None
     finally:

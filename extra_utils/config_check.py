@@ -42,8 +42,13 @@ def show(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):  # an object of ours, or nested too deeply
         text = f"a {type(value).__name__}"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = printable(text)
     return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """The text with what would move a terminal's cursor, or could not be encoded, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def check_value(where: str, key: str, value: object, hint: Any) -> Any:

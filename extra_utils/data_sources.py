@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from extra_utils.config import Config
+from extra_utils.config_check import printable
 from extra_utils.data_cache import Source, find_or_build, make_cache_root
 from extra_utils.errors import ConfigError
 from extra_utils.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
@@ -185,7 +186,7 @@ def _decode_and_report(found: ImageFolder, side: int) -> Split:
     """The usable images; the others are counted and named."""
     split, problems = decode_folder(found, side)
     if problems:
-        shown = [f"  {line}" for line in problems[:MOST_PROBLEMS]]
+        shown = [f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]]
         more = len(problems) - len(shown)
         rest = [f"  and {more} more"] if more else []
         print("\n".join([f"note: {len(problems)} files are no usable images:", *shown, *rest]))

@@ -13,3 +13,9 @@ class RunFailed(Exception):
 
 class ClientFailed(Exception):
     """A client's training gave what cannot be used."""
+
+
+def describe_os_error(error: OSError) -> str:
+    """The file, and what the system says of it: ``runs/a/model.pth: No space left on device``."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

@@ -6,13 +6,14 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from extra_utils.errors import ConfigError
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
 LOCK_PATIENCE_S = 10.0  # for the ranks of a killed run to be gone
+LOCK_POLL_S = 0.1
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -29,7 +30,7 @@ def written_beside(path: Path, content: bytes, *, durable: bool = True) -> Itera
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
-        with partial.open("wb") as file:
+        with naming(path), partial.open("wb") as file:
             file.write(content)
             if durable:
                 file.flush()
@@ -40,6 +41,17 @@ def written_beside(path: Path, content: bytes, *, durable: bool = True) -> Itera
             sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError from here names the file: that of a failed write (a full disk) names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -65,22 +77,46 @@ def used_alone(folder: Path) -> Iterator[None]:
 
     Raises ConfigError where another run holds it, after waiting for the ranks of one just killed.
     """
-    if sys.platform == "win32":  # no such lock there
+    with _lock(folder) as is_ours:
+        end = time.monotonic() + LOCK_PATIENCE_S
+        while not is_ours():
+            if time.monotonic() > end:
+                raise ConfigError(f"{folder}: another run is at work in it")
+            time.sleep(LOCK_POLL_S)
         yield
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path, waiting: str) -> Iterator[None]:
+    """Waits, and says so once, until no other run is in this block for the same folder."""
+    with _lock(folder) as is_ours:
+        if not is_ours():
+            print(waiting, file=sys.stderr, flush=True)
+        while not is_ours():
+            time.sleep(LOCK_POLL_S)
+        yield
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[Callable[[], bool]]:
+    """Tries for the folder's lock at each call. Where there are no locks, all calls succeed."""
+    if sys.platform == "win32":
+        yield lambda: True
         return
     import fcntl
 
     handle = os.open(folder, os.O_RDONLY)
-    end = time.monotonic() + LOCK_PATIENCE_S
+
+    def is_ours() -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a network's file system that knows no locks
+            return True
+        return True
+
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > end:
-                    raise ConfigError(f"{folder}: another run is at work in it") from None
-                time.sleep(0.1)
-        yield
+        yield is_ours
     finally:
         os.close(handle)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +15,13 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from extra_utils.errors import RunFailed
 from extra_utils.my_dataset import Images, Split
 from extra_utils.process import available_cores, process_context
 
-CHUNK = 500  # files decoded by one task
+CHUNK = 50  # files decoded by one task
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass
@@ -27,6 +32,7 @@ class ImageFolder:
     class_names: list[str]
     labels: list[int] = field(default_factory=list)
     stamps: list[tuple[str, int, int]] = field(default_factory=list)  # name, bytes, time in ns
+    refused: list[str] = field(default_factory=list)  # links that leave the folder
 
     def paths(self) -> list[str]:
         """Every file, in the order of ``labels``."""
@@ -42,44 +48,75 @@ def scan_class_names(folder: Path) -> list[str]:
 
 
 def scan_folder(folder: Path) -> ImageFolder:
-    """Lists ``folder/<class>/**/<file>`` in sorted order, so that every machine agrees on it."""
+    """Lists ``folder/<class>/**/<file>`` in sorted order, so that every machine agrees on it.
+
+    A link that leaves the folder, or leads to a folder below a class, is refused: who packs an
+    archive must not choose what else of the machine is read, nor send a scan in circles.
+    """
     found = ImageFolder(folder, scan_class_names(folder))
+    root = os.path.realpath(folder)
     for label, class_name in enumerate(found.class_names):
-        stamps = sorted(_scan(str(folder / class_name), ""))
+        path = str(folder / class_name)
+        if not _is_inside(path, root):
+            found.refused.append(f"{path}: a link out of {folder}")
+            continue
+        stamps = sorted(_scan(path, "", root, found.refused))
         found.stamps += stamps
         found.labels += [label] * len(stamps)
     return found
 
 
-def _scan(folder: str, prefix: str) -> Iterator[tuple[str, int, int]]:
+def _scan(
+    folder: str, prefix: str, root: str, refused: list[str]
+) -> Iterator[tuple[str, int, int]]:
     """Every file below a class's folder: its path from there, its bytes, its time in ns."""
     for entry in os.scandir(folder):
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _scan(entry.path, f"{prefix}{entry.name}{os.sep}")
+        if entry.is_dir(follow_symlinks=False):
+            yield from _scan(entry.path, f"{prefix}{entry.name}{os.sep}", root, refused)
+        elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
+            kind = "a link to no file in" if entry.is_symlink() else "no file, in"
+            refused.append(f"{entry.path}: {kind} {root}")
         else:
-            status = entry.stat(follow_symlinks=False)
-            yield prefix + entry.name, status.st_size, status.st_mtime_ns
+            yield prefix + entry.name, entry.stat().st_size, entry.stat().st_mtime_ns
+
+
+def _is_inside(path: str, root: str) -> bool:
+    """Whether the path, all links followed, is below ``root``."""
+    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
 
 
 def decode_folder(found: ImageFolder, side: int) -> tuple[Split, list[str]]:
     """The images brought to ``side`` pixels, and a line for each file that is no image."""
     paths = found.paths()
-    chunks = [paths[i : i + CHUNK] for i in range(0, len(paths), CHUNK)]
     images = np.zeros((len(paths), side, side, 3), dtype=np.uint8)
     problems: dict[int, str] = {}
-    executor = ProcessPoolExecutor(available_cores(), process_context(), _ignore_interrupt)
-    with executor, tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar:
-        results = executor.map(_decode_chunk, chunks, [side] * len(chunks))
-        for start, (block, failed) in zip(range(0, len(images), CHUNK), results, strict=True):
-            images[start : start + len(block)] = block
-            problems |= {start + place: reason for place, reason in failed.items()}
-            bar.update(len(block))
+    for start, block, failed in _decode_all(paths, side):
+        images[start : start + len(block)] = block
+        problems |= {start + place: reason for place, reason in failed.items()}
     usable = np.array([i not in problems for i in range(len(images))], dtype=bool)
     labels = np.array(found.labels, dtype=np.int64)
     lines = [f"{paths[i]}: {reason}" for i, reason in problems.items()]
-    return Split(images[usable], labels[usable]), lines
+    return Split(images[usable], labels[usable]), found.refused + lines
+
+
+def _decode_all(paths: list[str], side: int) -> Iterator[tuple[int, Images, dict[int, str]]]:
+    """In chunks, on all cores: the place of the first image, the images, and what failed."""
+    starts = range(0, len(paths), CHUNK)
+    executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
+    try:
+        chunks = [executor.submit(_decode_chunk, paths[i : i + CHUNK], side) for i in starts]
+        with tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar:
+            for start, chunk in zip(starts, chunks, strict=True):
+                images, failed = chunk.result()
+                yield start, images, failed
+                bar.update(len(images))
+    except BrokenProcessPool:
+        where = os.path.commonpath(paths)
+        raise RunFailed(f"{where}: a process that decoded its images was killed") from None
+    finally:
+        executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all the others
 
 
 def _decode_chunk(paths: list[str], side: int) -> tuple[Images, dict[int, str]]:
@@ -88,14 +125,14 @@ def _decode_chunk(paths: list[str], side: int) -> tuple[Images, dict[int, str]]:
     for place, path in enumerate(paths):
         try:
             images[place] = _decode(path, side)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError, *BOMBS) as error:
             failed[place] = f"{type(error).__name__}: {error}"
     return images, failed
 
 
 def _decode(path: str, side: int) -> Images:
     """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         upright = ImageOps.exif_transpose(image)
         if "A" in upright.getbands() or "transparency" in upright.info:
             upright = upright.convert("RGBA")
@@ -107,6 +144,10 @@ def _decode(path: str, side: int) -> Images:
     return np.asarray(colour)
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C reaches every process of the terminal; the parent alone answers it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _prepare_worker() -> None:
+    """Ctrl-C, which reaches every process of the terminal, ends a worker without a word.
+
+    A picture of far more pixels than any camera's is no image to us, not just a warning.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from extra_utils.config import AttackConfig
+from extra_utils.files import naming, write_whole
 
 if TYPE_CHECKING:  # main.py reads metrics before torch is there
     from extra_utils.evaluation import Evaluation
@@ -23,15 +24,22 @@ PARTS = ("train", "aggregate", "evaluate", "save")
 
 
 class MetricsWriter:
-    """Appends rows to a run's metrics.jsonl, each batch of them in one write."""
+    """Appends rows to a run's metrics.jsonl, which is on disk when ``write`` returns."""
 
     def __init__(self, run_dir: Path) -> None:
         self._path = run_dir / FILE_NAME
 
+    def create(self) -> None:
+        """An empty file, in place of one from before round 1."""
+        write_whole(self._path, b"")
+
     def write(self, rows: list[Row]) -> None:
+        """Raises OSError where the file is gone: a new one would lack the rows before."""
         text = "".join(json.dumps(clean(row), ensure_ascii=False) + "\n" for row in rows)
-        with self._path.open("ab", buffering=0) as file:
+        with naming(self._path), self._path.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
             file.write(text.encode())
+            file.flush()
             os.fsync(file.fileno())  # before the checkpoint that counts on these rows
 
 
@@ -52,12 +60,6 @@ class Stopwatch:
         """The finished round's seconds."""
         done, self.seconds = self.seconds, dict.fromkeys(PARTS, 0.0)
         return done
-
-
-def read_metrics(run_dir: Path) -> list[Row]:
-    """All rows of a run."""
-    lines = (run_dir / FILE_NAME).read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:

@@ -6,15 +6,20 @@ Both lie in a cache folder on disk and are memory-mapped, so that all ranks shar
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from extra_utils.files import naming
+
 Labels = NDArray[np.int64]
 Images = NDArray[np.uint8]
 SPLITS = ("train", "test")
+INFO = "info.json"
 PIXEL_BLOCK = 250  # images described at a time
 
 
@@ -60,12 +65,29 @@ class Dataset:
 
 
 def save_dataset(folder: Path, dataset: Dataset) -> None:
-    """Writes the arrays and, last, the JSON file that says what they are."""
+    """Writes the arrays and, last, the JSON file that says what they are, with their checksums."""
+    checksums = {}
     for name, split in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-        np.save(folder / f"{name}_images.npy", split.images)
-        np.save(folder / f"{name}_labels.npy", split.labels)
-    text = json.dumps(asdict(dataset.info), ensure_ascii=False)
-    (folder / "info.json").write_text(text, encoding="utf-8")
+        for part, array in (("images", split.images), ("labels", split.labels)):
+            path = folder / f"{name}_{part}.npy"
+            with naming(path), path.open("wb") as file:
+                np.save(counted := Checksummed(file), array)
+                checksums[path.name] = counted.checksum
+    content = {"info": asdict(dataset.info), "checksums": checksums}
+    with naming(folder / INFO):
+        (folder / INFO).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+class Checksummed:
+    """A file open for writing that keeps the checksum of what was written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.checksum = 0
+        self._file = file
+
+    def write(self, block: bytes) -> int:
+        self.checksum = zlib.crc32(block, self.checksum)
+        return self._file.write(block)
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -73,9 +95,18 @@ def open_dataset(folder: Path) -> Dataset:
 
     Raises ValueError or OSError where the folder does not hold a whole data set.
     """
-    info = DatasetInfo(**json.loads((folder / "info.json").read_text(encoding="utf-8")))
+    info = DatasetInfo(**json.loads((folder / INFO).read_text(encoding="utf-8"))["info"])
     train, test = (_open_split(folder, name) for name in SPLITS)
     return Dataset(info, train, test)
+
+
+def check_whole(folder: Path) -> None:
+    """Looks at every byte. Raises KeyError, ValueError, TypeError, EOFError or OSError."""
+    checksums = json.loads((folder / INFO).read_text(encoding="utf-8"))["checksums"]
+    open_dataset(folder)
+    for name, checksum in checksums.items():
+        if zlib.crc32(np.memmap(folder / name, mode="r").data) != checksum:
+            raise ValueError(f"the checksum of {name} does not fit")
 
 
 def describe_pixels(images: Images) -> tuple[list[float], list[float]]:

@@ -17,12 +17,20 @@ from numpy.typing import NDArray
 
 from extra_utils.compare import compare_runs
 from extra_utils.errors import ConfigError
-from extra_utils.figures import ATTACKER, GLOBAL, HONEST, RunData, draw_matrix, read_run, save
+from extra_utils.figures import (
+    ATTACKER,
+    GLOBAL,
+    HONEST,
+    MOST_NAMES,
+    RunData,
+    draw_matrix,
+    read_run,
+    save,
+)
 from extra_utils.metrics import Row
 
 HANDFUL = 6  # clients with a curve of their own
 GRID = 10  # places in a round at which the band of all clients is drawn
-MOST_NAMES = 40  # clients named beside a matrix
 
 
 def draw_run(folder: Path) -> None:
@@ -35,6 +43,8 @@ def draw_run(folder: Path) -> None:
         draw_class_means(run)
     if run.summary:
         draw_confusion(run, run.summary)
+    else:
+        print(f"note: {folder}: the run has not ended: no confusion matrix", file=sys.stderr)
 
 
 def draw_curves(run: RunData, key: str, label: str) -> None:
@@ -88,7 +98,7 @@ def with_gaps(points: list[Row], key: str) -> tuple[list[float], list[float]]:
             values.append(math.nan)
         before = row["round"]
         places.append(place)
-        values.append(math.nan if row[key] is None else row[key])
+        values.append(number_of(row, key))
     return places, values
 
 
@@ -103,12 +113,15 @@ def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
     grid = np.concatenate([number - 1 + steps for number in rounds])
     for points in by_client.values():
         curve = np.full(len(grid), np.nan)
-        places, values = np.array(point_places(points)), np.array([row[key] for row in points])
+        places, values = (
+            np.array(point_places(points)),
+            np.array([number_of(row, key) for row in points]),
+        )
         for round_index in {row["round"] for row in points}:
             own = np.array([row["round"] == round_index for row in points])
             inside = (grid > round_index - 1) & (grid <= round_index)
             inside &= grid >= places[own].min() - 1e-9
-            curve[inside] = np.interp(grid[inside], places[own], values[own].astype(np.float64))
+            curve[inside] = np.interp(grid[inside], places[own], values[own])
         curves.append(curve)
     seen = ~np.isnan(np.array(curves)).all(axis=0)
     low, high = (f(np.array(curves)[:, seen], axis=0) for f in (np.nanmin, np.nanmax))
@@ -119,17 +132,22 @@ def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
 def draw_global(axes: Axes, run: RunData, key: str) -> None:
     """The global model after each round; round 0 is the untrained model."""
     places = [row["round"] for row in run.rounds]
-    values = [row[key] for row in run.rounds]
+    values = [number_of(row, key) for row in run.rounds]
     axes.plot(places, values, color=GLOBAL, marker="o", linewidth=2, label="global model")
-    if key == "accuracy" and run.rounds and run.rounds[-1]["source_recall"] is not None:
-        attack = run.config["attack"]
-        names = run.run["class_names"]
-        source, target = names[attack["source"]], names[attack["target"]]
-        recall = [row["source_recall"] for row in run.rounds]
-        success = [row["attack_success_rate"] for row in run.rounds]
+    if key == "accuracy" and run.attacked and run.rounds:
+        source, target = run.attacked
+        recall, success = (
+            [number_of(row, key) for row in run.rounds]
+            for key in ("source_recall", "attack_success_rate")
+        )
         axes.plot(places, recall, color="grey", marker="v", label=f"global, recall of {source}")
         axes.plot(places, success, color="grey", marker="^", linestyle=":",
                   label=f"global, {source} taken for {target}")  # fmt: skip
+
+
+def number_of(row: Row, key: str) -> float:
+    """The figure, or a gap in the curve where it is null."""
+    return math.nan if row[key] is None else float(row[key])
 
 
 def point_places(points: list[Row]) -> list[float]:
@@ -168,7 +186,8 @@ def draw_clients(
 
     Many clients have no names: red arrows point at attackers, black ones at flagged clients.
     """
-    figure = Figure(figsize=(2 + 0.8 * len(values[0]), 2.2 + 0.35 * min(len(rows), MOST_NAMES)))
+    columns, lines = (min(size, MOST_NAMES) for size in (len(values[0]), len(rows)))
+    figure = Figure(figsize=(2 + 0.8 * columns, 2.2 + 0.35 * lines))
     axes = figure.add_subplot()
     array = np.array(values, dtype=np.float64)
     draw_matrix(axes, array, run.run["class_names"], numbers=numbers, diverging=diverging)
@@ -203,11 +222,13 @@ def draw_confusion(run: RunData, summary: Row) -> None:
     """confusion_matrix.png: the final global model, each row in percent of its true class."""
     counts = np.array(summary["confusion_matrix"], dtype=np.float64)  # [C, C]
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(2 + 0.75 * len(counts), 1.5 + 0.6 * len(counts)))
+    size = min(len(counts), MOST_NAMES)
+    figure = Figure(figsize=(2 + 0.75 * size, 1.5 + 0.6 * size))
     axes = figure.add_subplot()
     names = run.run["class_names"]
     draw_matrix(axes, shares, names, numbers=".1f")
-    axes.set_yticks(range(len(names)), names)
+    if len(names) <= MOST_NAMES:
+        axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="predicted", ylabel="true", title=f"{run.title}, final model, % of true class")
     save(figure, run.folder / "confusion_matrix.png")
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 from multiprocessing.context import BaseContext
+from pathlib import Path
 
 
 def process_context() -> BaseContext:
@@ -18,3 +19,12 @@ def available_cores() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has put the process on hold; False where the system does not say."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rsplit(")", 1)[1].split()[0] in ("T", "t")

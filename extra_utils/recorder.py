@@ -15,7 +15,6 @@ from extra_utils.distributed_utils import Ranks
 from extra_utils.evaluation import Evaluation
 from extra_utils.messages import ClientReport, RoundResult
 from extra_utils.metrics import (
-    FILE_NAME,
     MetricsWriter,
     Row,
     Stopwatch,
@@ -80,7 +79,7 @@ class MainRecorder(Recorder):
             self._ranks.num_bytes = 0
             self._stopwatch = Stopwatch()
             return
-        (self._run_dir / FILE_NAME).unlink(missing_ok=True)  # of a run that ended before round 1
+        self._metrics.create()
         save_class_indices(self._run_dir, dataset.info.class_names)
         self._metrics.write([self._run_row(dataset, model, class_counts)])
         self.lap("evaluate")

@@ -10,7 +10,8 @@ from extra_utils.config_check import show
 from extra_utils.config_reader import Arguments, Given, Table, read_config
 from extra_utils.errors import ConfigError
 from extra_utils.files import write_whole
-from extra_utils.metrics import FILE_NAME, Row, read_metrics
+from extra_utils.metrics import FILE_NAME, Row
+from extra_utils.metrics_reader import read_metrics
 
 FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every")  # not in the result
 
@@ -52,9 +53,10 @@ def is_finished(run_dir: Path, config: Config) -> bool:
     """Whether all rounds are done and all but pictures is written."""
     if not (run_dir / "model.pth").is_file() or not (run_dir / FILE_NAME).is_file():
         return False
-    rows = read_metrics(run_dir)
-    rounds = [row["round"] for row in rows if row["kind"] == "round"]
-    return rows[-1]["kind"] == "summary" and rounds[-1] == config.global_epochs
+    rows, problems = read_metrics(run_dir)
+    if problems or not rows or rows[-1]["kind"] != "summary":
+        return False
+    return [row["round"] for row in rows if row["kind"] == "round"][-1:] == [config.global_epochs]
 
 
 def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
@@ -69,4 +71,7 @@ def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
         raise ConfigError(f"{path}: lacks round {round_index}, which the checkpoint has")
     kept = lines[: marks.index(True) + 1]
     write_whole(path, b"".join(kept))
-    return read_metrics(run_dir)
+    rows, problems = read_metrics(run_dir)
+    if problems:
+        raise ConfigError(problems[0])
+    return rows

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
 from extra_utils.config import Config
 from extra_utils.config_rules import to_json
-from extra_utils.errors import ConfigError
+from extra_utils.errors import ConfigError, describe_os_error
 from extra_utils.files import remove_partial_files, write_whole
 
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:
     """``run_dir``, or ``<output_dir>/<name>-<time>``. Raises ConfigError where it is in use."""
+    where = f"command line: run_dir: got {run_dir}"
+    if run_dir is None:
+        where = f"output_dir: got {config.output_dir}"
     try:
-        return _exact_folder(Path(run_dir)) if run_dir is not None else _dated_folder(config)
+        folder = _exact_folder(Path(run_dir)) if run_dir is not None else _dated_folder(config)
     except OSError as error:
-        where = (
-            f"command line: run_dir: got {run_dir}" if run_dir else f"output_dir: {error.filename}"
-        )
-        raise ConfigError(f"{where}: cannot be made: {error.strerror}") from None
+        raise ConfigError(f"{where}: cannot be made: {describe_os_error(error)}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{where}: cannot be written: {folder}")
+    return folder
 
 
 def save_config(run_dir: Path, config: Config) -> None:

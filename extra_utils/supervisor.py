@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from extra_utils.distributed_utils import process_group
-from extra_utils.errors import ClientFailed, RunFailed
+from extra_utils.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
 from extra_utils.marks import Marks
-from extra_utils.process import process_context
+from extra_utils.process import is_stopped, process_context
 
 POLL_S = 0.1
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
@@ -114,8 +114,10 @@ def _is_waiting(marks: Marks, rank: int) -> bool:
 
 
 def _describe(error: Exception) -> str:
-    if isinstance(error, ClientFailed | OSError):
+    if isinstance(error, ClientFailed | ConfigError):
         return str(error)
+    if isinstance(error, OSError):
+        return describe_os_error(error)
     return f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
 
 
@@ -128,8 +130,11 @@ def _watch(ranks: list[Any], receiver: Any, marks: Marks, timeout_s: float) -> N
         if any(process.exitcode for process in ranks):
             raise RunFailed(_explain(ranks, receiver, marks))
         finished = {rank for rank, process in enumerate(ranks) if process.exitcode == 0}
-        if reason := watch.look(finished):
-            raise RunFailed(reason)
+        if still := watch.look(finished):
+            stopped = [rank for rank in still if is_stopped(ranks[rank].pid)]
+            names = ", ".join(marks.describe(rank) for rank in stopped or still)
+            what = f"no sign of life for timeout_s = {timeout_s:g} seconds"
+            raise RunFailed(f"{names}: {what}{', it was stopped' if stopped else ''}")
 
 
 class StillnessWatch:
@@ -141,8 +146,8 @@ class StillnessWatch:
         self._still_s = [0.0] * world_size
         self._looked = time.monotonic()
 
-    def look(self, finished: set[int]) -> str:
-        """Why the run must end, or ""."""
+    def look(self, finished: set[int]) -> list[int]:
+        """The ranks for whose sake the run must end."""
         now = time.monotonic()
         step, self._looked = min(now - self._looked, LONGEST_STEP_S), now
         rows = {r: self._marks.read(r) for r in range(len(self._still_s)) if r not in finished}
@@ -152,13 +157,8 @@ class StillnessWatch:
             )
             self._last_beats[rank] = beats
         late = [rank for rank in rows if self._still_s[rank] > self._timeout_s]
-        at_fault = [rank for rank in late if not rows[rank][1]] or (
-            late if len(late) == len(rows) else []
-        )
-        if not at_fault:
-            return ""
-        names = ", ".join(self._marks.describe(rank) for rank in at_fault)
-        return f"{names}: no sign of life for timeout_s = {self._timeout_s:g} seconds"
+        at_work = [rank for rank in late if not rows[rank][1]]
+        return at_work or (late if len(late) == len(rows) else [])
 
 
 def _explain(ranks: list[Any], receiver: Any, marks: Marks) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,11 +139,39 @@ def add_truncated(folder: Path) -> None:
     (folder / "bad.jpg").write_bytes(content[: len(content) // 2])
 
 
+def add_link_out(folder: Path) -> None:
+    outside = folder.parent.parent / "secret.png"
+    make_photo(outside)
+    (folder / "bad.png").symlink_to(outside)
+
+
+def add_link_to_a_folder_outside(folder: Path) -> None:
+    (folder.parent.parent / "secret").mkdir()
+    make_photo(folder.parent.parent / "secret" / "x.png")
+    (folder / "bad.d").symlink_to(folder.parent.parent / "secret")
+
+
+def add_bomb(folder: Path) -> None:
+    """A PNG of a few hundred kilobytes that would unpack to 100 megapixels."""
+    Image.new("1", (10_000, 10_000)).save(folder / "bad.png", optimize=True)
+
+
+def add_program(folder: Path) -> None:
+    """PostScript, which an interpreter would have to run."""
+    (folder / "bad.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+
+
 BAD = {
     "truncated": add_truncated,
     "zero bytes": lambda folder: (folder / "bad.png").touch(),
     "text": lambda folder: (folder / "bad.txt").write_text("no image"),
     "text with an image's name": lambda folder: (folder / "bad.png").write_text("no image"),
+    "a link out of the folder": add_link_out,
+    "a link to a folder outside": add_link_to_a_folder_outside,
+    "a link in a circle": lambda folder: (folder / "bad.d").symlink_to(folder),
+    "a pipe": lambda folder: os.mkfifo(folder / "bad.png"),
+    "a bomb": add_bomb,
+    "a program": add_program,
     "dangling link": lambda folder: (folder / "bad.png").symlink_to("nowhere.png"),
 }
 
@@ -151,13 +180,40 @@ BAD = {
 def test_a_file_that_is_no_image_is_counted_and_named(
     add: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_folder(tmp_path)
+    root = make_folder(tmp_path / "photos")
     assert callable(add)
-    add(tmp_path / "玫瑰 花")
-    assert len(all_images(load(tmp_path))) == 20
+    add(root / "玫瑰 花")
+    assert len(all_images(load(root))) == 20
     out = capsys.readouterr().out
     assert "note: 1 files are no usable images:" in out
-    assert f"{tmp_path / '玫瑰 花' / 'bad.'}" in out
+    assert f"{root / '玫瑰 花' / 'bad.'}" in out
+
+
+def test_a_link_to_another_image_of_the_folder_is_an_image(tmp_path: Path) -> None:
+    root = make_folder(tmp_path)
+    (root / "玫瑰 花" / "again.png").symlink_to(next((root / "b c").iterdir()))
+    assert len(all_images(load(root))) == 21
+
+
+def test_a_class_that_is_a_link_out_of_the_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "photos")
+    (tmp_path / "secret").mkdir()
+    make_photo(tmp_path / "secret" / "x.png")
+    (root / "z").symlink_to(tmp_path / "secret")
+    with pytest.raises(ConfigError, match="photos/z, which holds no usable image"):
+        load(root)
+    assert f"{root / 'z'}: a link out of {root}" in capsys.readouterr().out
+
+
+def test_a_name_cannot_move_the_cursor_of_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path)
+    (root / "b c" / "\x1b[2Jbad\n.png").touch()
+    load(root)
+    assert "\\x1b[2Jbad\\n.png" in capsys.readouterr().out
 
 
 def test_many_bad_files_are_counted_and_ten_are_named(

@@ -16,10 +16,10 @@ from extra_utils.metrics import (
     MetricsWriter,
     Stopwatch,
     attack_rates,
-    read_metrics,
     summarize,
     versions,
 )
+from tests.helpers import read_rows
 
 EVALUATION = Evaluation(torch.tensor([[8, 2], [3, 7]]), torch.tensor([10.0]))
 
@@ -32,11 +32,12 @@ def make_round(number: int, accuracy: float, **keys: Any) -> dict[str, Any]:
 
 def test_rows_are_one_line_each_and_not_escaped(tmp_path: Path) -> None:
     writer = MetricsWriter(tmp_path)
+    writer.create()
     writer.write([{"kind": "run", "class_names": ["猫"]}, {"kind": "round", "loss": math.inf}])
     writer.write([{"kind": "round", "loss": [math.nan, 1.5]}])
     text = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
     assert '"猫"' in text
-    assert [row.get("loss") for row in read_metrics(tmp_path)] == [None, None, [None, 1.5]]
+    assert [row.get("loss") for row in read_rows(tmp_path)] == [None, None, [None, 1.5]]
     for line in text.splitlines():
         json.loads(line, parse_constant=pytest.fail)
 
