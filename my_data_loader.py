@@ -17,7 +17,10 @@ from extra_utils.random_streams import Purpose, stream
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
 UPRIGHT = ("mnist",)  # digits are not mirrored
-EVAL_BATCH = 1000  # images of a test batch; fixed, since it fixes the order of the loss's sum
+EVAL_PIXELS = (
+    1000 * 32 * 32
+)  # of a test batch at most: a larger one would take long and much memory
+MOST_IN_BATCH = 1000
 
 
 def make_shards(config: Config, dataset: Dataset) -> Partition:
@@ -117,13 +120,18 @@ class TrainLoader:
 
 
 class TestLoader:
-    """The test images, or some of them, in batches that are the same on every rank."""
+    """The test images, or some of them, in batches that are the same on every rank.
+
+    The size of a batch fixes the order of the loss's sum, so it depends on the images alone.
+    """
 
     __test__ = False  # not one for pytest
 
     def __init__(self, split: Split, indices: Indices, info: DatasetInfo) -> None:
         self._split, self._indices, self._normalize = split, indices, Normalizer(info)
         self.num_classes = len(info.class_names)
+        side = split.images.shape[1]
+        self.batch_size = min(MOST_IN_BATCH, max(1, EVAL_PIXELS // side**2))
 
     @property
     def num_samples(self) -> int:
@@ -131,11 +139,11 @@ class TestLoader:
 
     @property
     def num_batches(self) -> int:
-        return -(-self.num_samples // EVAL_BATCH)
+        return -(-self.num_samples // self.batch_size)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Images [B, C, H, W] and labels [B] of one batch."""
-        part = self._indices[number * EVAL_BATCH : (number + 1) * EVAL_BATCH]
+        part = self._indices[number * self.batch_size : (number + 1) * self.batch_size]
         images = self._normalize(self._split.images[part])
         return images, torch.from_numpy(self._split.labels[part])
 

@@ -149,5 +149,6 @@ def _prepare_worker() -> None:
 
     A picture of far more pixels than any camera's is no image to us, not just a warning.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     warnings.simplefilter("error", Image.DecompressionBombWarning)

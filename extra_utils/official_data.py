@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -30,6 +32,15 @@ IDX_FILES = (
     "train-images-idx3-ubyte", "train-labels-idx1-ubyte",
     "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
 )  # fmt: skip
+DAMAGE = (
+    OSError,
+    EOFError,
+    zlib.error,
+    ValueError,
+    RuntimeError,
+    AssertionError,
+    LookupError,
+)  # that reading a cut off or mangled idx file ends in
 CIFAR_CLASSES = [
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 ]  # fmt: skip
@@ -90,6 +101,11 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
             return in_child(_read_torchvision, official, data_path, False)
         except DataMissing:
             found = f"{data_path}/{official.folder} does not pass its checksums"
+    archive = data_path / official.archive if official.archive else None
+    if archive is not None and archive.is_file():
+        if in_child(_passes_checksum, official, archive):
+            return _download(official, data_path)  # which finds nothing left to fetch
+        found = f"{archive} does not pass its checksum"
     if not download:
         raise DataMissing(f"{found}, and download is false")
     try:
@@ -163,7 +179,7 @@ def _child(sender: Connection, function: Callable[..., Any], args: tuple[object,
     socket.setdefaulttimeout(PATIENCE_S / 2)
     try:
         sender.send((True, function(*args)))
-    except (OSError, RuntimeError, ValueError, EOFError) as error:  # URLError is an OSError
+    except (OSError, RuntimeError, ValueError) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
         sender.send((False, " ".join(str(reason).split())))
 
@@ -178,14 +194,28 @@ def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
     return _assemble(official, arrays)
 
 
+def _passes_checksum(official: Official, archive: Path) -> bool:
+    import torchvision
+
+    checksum: str = getattr(torchvision.datasets, official.torchvision_name).tgz_md5
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() == checksum
+
+
 def _read_idx(official: Official, files: list[Path]) -> Dataset:
     from torchvision.datasets.mnist import read_image_file, read_label_file
 
-    with tempfile.TemporaryDirectory() as folder:
-        plain = [_unpack(path, Path(folder)) for path in files]
-        images = [read_image_file(str(path)).numpy() for path in plain[0::2]]
-        labels = [read_label_file(str(path)).numpy() for path in plain[1::2]]
-    return _assemble(official, list(zip(images, labels, strict=True)))
+    arrays = []
+    for path in files:
+        read = read_image_file if "images" in path.name else read_label_file
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                arrays.append(read(str(_unpack(path, Path(folder)))).numpy())
+            except DAMAGE as error:
+                raise ValueError(
+                    f"{path} is damaged: {str(error) or type(error).__name__}"
+                ) from None
+    return _assemble(official, list(zip(arrays[0::2], arrays[1::2], strict=True)))
 
 
 def _unpack(path: Path, folder: Path) -> Path:

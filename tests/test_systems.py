@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +124,6 @@ def test_sync_batch_norm_trains_on_ranks_with_equal_steps(tmp_path: Path, data_p
 
 def write_idx(folder: Path, name: str, array: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
     """An idx file as MNIST has them, gzipped where the name says so."""
-    import gzip
-
     content = bytes([0, 0, 8, array.ndim])
     content += b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
     (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
@@ -154,14 +154,42 @@ def test_idx_files_in_the_data_folder_are_read(
     assert np.array_equal(dataset.test.images[..., 0], images)
 
 
-def test_cut_off_idx_files_are_refused(tmp_path: Path) -> None:
-    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
-                 "t10k-labels-idx1-ubyte"):  # fmt: skip
-        (tmp_path / name).write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 9, 1, 2]))
+def cut_off(content: bytes) -> bytes:
+    return content[: len(content) * 2 // 3]
+
+
+DAMAGED = {
+    "cut off": ("train-images-idx3-ubyte", cut_off),
+    "packed and cut off": ("train-images-idx3-ubyte.gz", lambda c: cut_off(gzip.compress(c))),
+    "packed and changed": (
+        "t10k-labels-idx1-ubyte.gz", lambda c: (p := gzip.compress(c))[:15] + b"!!" + p[17:]
+    ),
+    "not packed at all": ("t10k-labels-idx1-ubyte.gz", lambda c: c),
+    "text": ("train-labels-idx1-ubyte", lambda _: b"<html>not found</html>"),
+    "empty": ("train-labels-idx1-ubyte", lambda _: b""),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "damage"), DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_idx_file_is_named(
+    name: str, damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(0)
+    for split in ("train", "t10k"):
+        images = generator.integers(256, size=(20, 28, 28), dtype=np.uint8)
+        write_idx(tmp_path, f"{split}-images-idx3-ubyte", images)
+        write_idx(tmp_path, f"{split}-labels-idx1-ubyte", np.arange(20, dtype=np.uint8) % 10)
+    plain = tmp_path / name.removesuffix(".gz")
+    content = plain.read_bytes()
+    plain.unlink()
+    (tmp_path / name).write_bytes(damage(content))
     config = write_config(tmp_path, type="mnist", data_path=str(tmp_path), download=False)
     done = run_main(f"--config={config}", f"--output_dir={tmp_path / 'runs'}")
     assert done.returncode == 2
-    assert re.fullmatch(r"error: data_path: got [^\n]+MNIST was not to be had[^\n]+\n", done.stderr)
+    message = f"MNIST was not to be had: {tmp_path / name} is damaged: "
+    assert re.fullmatch(rf"error: data_path: got [^\n]+{message}[^\n]+\n", done.stderr), done.stderr
+    assert list((tmp_path / ".fl-cache").iterdir()) == []
 
 
 def test_flowers_start_from_a_folder_of_classes(tmp_path: Path) -> None:

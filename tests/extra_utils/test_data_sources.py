@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
+import shutil
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +188,7 @@ sums = json.loads(sys.argv[2])
 CIFAR10.train_list = [[name, sums[name]] for name in sums if name.startswith("data")]
 CIFAR10.test_list = [["test_batch", sums["test_batch"]]]
 CIFAR10.meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
+CIFAR10.tgz_md5 = sums.get("archive")
 from extra_utils.official_data import OFFICIAL, DataMissing, load_official
 try:
     dataset = load_official(OFFICIAL["cifar"], Path(sys.argv[1]), download=False)
@@ -196,8 +200,6 @@ except DataMissing as reason:
 
 @pytest.mark.slow
 def test_official_files_are_read_and_their_checksums_are_looked_at(tmp_path: Path) -> None:
-    import json
-
     sums = write_official(tmp_path)
     command = [sys.executable, "-c", READ_OFFICIAL, str(tmp_path), json.dumps(sums)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -206,6 +208,29 @@ def test_official_files_are_read_and_their_checksums_are_looked_at(tmp_path: Pat
     (tmp_path / OFFICIAL["cifar"].folder / "data_batch_3").write_bytes(b"broken")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert "cifar-10-batches-py does not pass its checksums" in done.stdout
+
+
+@pytest.mark.slow
+def test_an_archive_at_hand_is_unpacked_without_a_network_unless_it_is_cut_off(
+    tmp_path: Path,
+) -> None:
+    sums = write_official(tmp_path)
+    archive = tmp_path / "cifar-10-python.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(tmp_path / "cifar-10-batches-py", "cifar-10-batches-py")
+    shutil.rmtree(tmp_path / "cifar-10-batches-py")
+    sums["archive"] = hashlib.md5(archive.read_bytes()).hexdigest()
+    command = [sys.executable, "-c", READ_OFFICIAL, str(tmp_path), json.dumps(sums)]
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    reason = f"{archive} does not pass its checksum, and download is false\n"
+    assert done.stdout == reason, done.stderr
+    assert list(tmp_path.iterdir()) == [archive]
+    archive.write_bytes(whole)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("CIFAR-10 "), done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {archive.name, "cifar-10-batches-py"}
 
 
 def test_the_banner_names_the_cure() -> None:
