@@ -101,6 +101,7 @@ def limit(kind: int, value: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(kind, (value, value))
 
 
+@pytest.mark.slow
 def test_a_limit_on_the_size_of_files_ends_the_run(finished_run: Path, tmp_path: Path) -> None:
     done = run_main(
         f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path / 'r'}",
@@ -144,6 +145,7 @@ def test_a_run_whose_folder_is_deleted_ends(finished_run: Path, tmp_path: Path) 
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_a_metrics_file_that_is_deleted_is_not_begun_anew(
     finished_run: Path, tmp_path: Path
 ) -> None:
@@ -157,6 +159,7 @@ def test_a_metrics_file_that_is_deleted_is_not_begun_anew(
     assert "metrics.jsonl: lacks round" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_fills_the_cache_leaves_no_half_file(
     finished_run: Path, tmp_path: Path
 ) -> None:

@@ -154,7 +154,7 @@ def mangle(lines: list[bytes], draw: st.DataObject) -> list[bytes]:
     return lines
 
 
-@settings(MANY, max_examples=150)
+@settings(MANY, max_examples=60)
 @given(draw=st.data())
 def test_of_a_mangled_run_what_is_whole_is_drawn(
     draw: st.DataObject, finished_run: Path, monkeypatch: pytest.MonkeyPatch

@@ -100,6 +100,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(finished_run: Path, tmp_path
         assert rows_without_times(folder) == rows_without_times(finished_run)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_numbers(
     finished_run: Path, data_path: Path, tmp_path: Path
 ) -> None:

@@ -129,6 +129,7 @@ def write_idx(folder: Path, name: str, array: np.ndarray[Any, np.dtype[np.uint8]
     (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "model_name", "packed"), [("mnist", "net", True),
                          ("fashion_mnist", "mnist_net", False)])  # fmt: skip
 def test_idx_files_in_the_data_folder_are_read(
@@ -192,6 +193,7 @@ def test_a_damaged_idx_file_is_named(
     assert list((tmp_path / ".fl-cache").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_flowers_start_from_a_folder_of_classes(tmp_path: Path) -> None:
     data_path = tmp_path / "photos"
     for number in range(10):
