@@ -101,6 +101,7 @@ class Clients:
         self._eval_loader = TestLoader(
             dataset.test, choose_eval_images(config, dataset), dataset.info
         )
+        self._round_sum: RoundSum | None = None
 
     def class_counts(self) -> list[list[int]]:
         """Images of each client, by class."""
@@ -130,11 +131,13 @@ class Clients:
     def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum:
         """Trains this rank's share of the round's clients, one after the other, and adds up."""
         samples = self.draw(round_index)
-        round_sum = RoundSum(samples, self.num_points)
+        if self._round_sum is None:
+            self._round_sum = RoundSum(model, self.num_points, len(samples))
+        self._round_sum.begin(samples)
         for client_id in share_out(samples, ranks.world_size, len(self._shards))[ranks.rank]:
             client = self.make(client_id, round_index)
-            round_sum.add(client.local_train(model, round_index))
-        return round_sum
+            self._round_sum.add(client.local_train(model, round_index))
+        return self._round_sum
 
     def make(self, client_id: int, round_index: int) -> Client:
         """The client as it is in this round; an attacker's labels are edited here."""

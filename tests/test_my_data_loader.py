@@ -53,7 +53,7 @@ def test_clients_are_shared_out_one_to_a_rank_or_largest_first() -> None:
 
 def test_normalized_images_have_mean_0_and_deviation_1_within_an_image() -> None:
     dataset = make_dataset(num_train=200)
-    images = Normalizer(dataset.info)(dataset.train.images)
+    images = Normalizer(dataset.info, side=32)(dataset.train.images)
     assert images.shape == (200, 3, 32, 32)
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(images.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-4)
@@ -70,7 +70,7 @@ def test_an_epoch_has_each_image_once_under_its_label() -> None:
     assert loader.num_batches == 5
     images = torch.cat([images for images, _ in batches])
     labels = torch.cat([labels for _, labels in batches])
-    expected = Normalizer(dataset.info)(dataset.train.images[shard])
+    expected = Normalizer(dataset.info, side=32)(dataset.train.images[shard])
     rows = {tuple(image.flatten()[:9].tolist()): i for i, image in enumerate(expected)}
     order = [rows[tuple(image.flatten()[:9].tolist())] for image in images]
     assert sorted(order) == list(range(len(shard)))
@@ -140,5 +140,5 @@ def test_the_test_loader_gives_all_images_in_order() -> None:
     assert (loader.num_batches, loader.num_samples) == (2, 1010)
     assert [len(loader.batch(number)[1]) for number in range(2)] == [1000, 10]
     images, labels = loader.batch(1)
-    assert torch.equal(images, Normalizer(dataset.info)(dataset.test.images[1000:]))
+    assert torch.equal(images, Normalizer(dataset.info, side=32)(dataset.test.images[1000:]))
     assert labels.tolist() == dataset.test.labels[1000:].tolist()

@@ -15,6 +15,7 @@ from extra_utils.model import (
     Net,
     build_model,
     float_values,
+    halve,
     integer_values,
     is_frozen,
     last_linear,
@@ -39,6 +40,17 @@ def test_net_is_the_articles() -> None:
 def test_pooling_before_the_relu_gives_the_same_numbers() -> None:
     images = torch.randn(4, 6, 28, 28)
     assert torch.equal(F.relu(F.max_pool2d(images, 2)), F.max_pool2d(F.relu(images), 2))
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 28, 28), (2, 3, 7, 9), (1, 1, 2, 3)])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_halving_is_torchs_pooling_to_the_bit(
+    shape: tuple[int, ...], layout: torch.memory_format
+) -> None:
+    x = torch.randn(shape).to(memory_format=layout)
+    x[0, 0, 0, 0] = float("nan")
+    assert torch.equal(halve(x).nan_to_num(9), F.max_pool2d(x, 2).nan_to_num(9))
+    assert halve(x.requires_grad_()).requires_grad
 
 
 def test_a_models_weights_are_the_seeds_and_leave_the_global_stream_alone() -> None:
