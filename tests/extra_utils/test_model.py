@@ -14,6 +14,7 @@ from extra_utils.config import Config
 from extra_utils.model import (
     Net,
     build_model,
+    conv_and_halve,
     float_values,
     halve,
     integer_values,
@@ -49,8 +50,22 @@ def test_halving_is_torchs_pooling_to_the_bit(
 ) -> None:
     x = torch.randn(shape).to(memory_format=layout)
     x[0, 0, 0, 0] = float("nan")
-    assert torch.equal(halve(x).nan_to_num(9), F.max_pool2d(x, 2).nan_to_num(9))
+    with torch.no_grad():
+        assert torch.equal(halve(x).nan_to_num(9), F.max_pool2d(x, 2).nan_to_num(9))
     assert halve(x.requires_grad_()).requires_grad
+
+
+@pytest.mark.parametrize(("channels", "side"), [(3, 32), (1, 28), (3, 33)])
+def test_a_convolution_that_halves_is_one_that_is_pooled(channels: int, side: int) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(channels, 6, 5).to(memory_format=torch.channels_last)
+    x = torch.randn(7, channels, side, side).to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        found = conv_and_halve(conv, x)
+    expected = F.max_pool2d(conv(x), 2)
+    assert found.shape == expected.shape
+    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(conv_and_halve(conv, x), expected)
 
 
 def test_a_models_weights_are_the_seeds_and_leave_the_global_stream_alone() -> None:

@@ -1,0 +1,86 @@
+"""Bringing a large model together, beside a bare float32 all_reduce of the same length.
+
+    python -m tests.benchmarks.aggregation [--times 5]
+
+Ours is all that a round does after training: class means, differences to fixed point, the packed
+all_reduce, and the new global weights; in the first line resnet34 on three ranks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torchvision.models
+
+from extra_utils.distributed_utils import Ranks
+from extra_utils.messages import Update
+from extra_utils.model import float_values, integer_values
+from extra_utils.supervisor import start_ranks
+from get_weight_matrix import RoundSum, apply_result, class_mean, weight_diff
+from tests.helpers import ROOT
+
+WORLD_SIZE = 3
+
+
+def measure_on_rank(ranks: Ranks, times: int, path: Path) -> None:
+    """Rank 0 writes the seconds of both, taken in turns; a barrier before and after each."""
+    torch.manual_seed(0)
+    model = torchvision.models.resnet34().to(memory_format=torch.channels_last)
+    local = copy.deepcopy(model)
+    with torch.no_grad():
+        for value in float_values(local):
+            value.add_(0.01 * torch.randn_like(value))
+    round_sum = RoundSum(model, num_points=0, clients_per_round=ranks.world_size)
+    bare = torch.ones(sum(value.numel() for value in float_values(model)))
+
+    def ours() -> None:
+        round_sum.begin(dict.fromkeys(range(ranks.world_size), 1))
+        diff, counters = weight_diff(local, model), integer_values(local)
+        round_sum.add(Update(ranks.rank, 1, diff, counters, class_mean(local), 0.0))
+        apply_result(model, round_sum.reduce(ranks))
+
+    def plainly() -> None:
+        dist.all_reduce(bare.fill_(1.0))
+
+    seconds: dict[str, list[float]] = {"ours": [], "bare": []}
+    for number in range(times + 1):
+        for name, run in (("ours", ours), ("bare", plainly)):
+            dist.barrier()
+            start = time.perf_counter()
+            run()
+            dist.barrier()
+            if number:  # the first of each touches its memory for the first time
+                seconds[name].append(time.perf_counter() - start)
+    if ranks.is_main:
+        path.write_text(json.dumps(seconds))
+
+
+def measure(times: int, path: Path) -> dict[str, list[float]]:
+    """Seconds of both, by name, from fresh processes."""
+    command = [sys.executable, "-m", "tests.benchmarks.aggregation", f"--times={times}"]
+    subprocess.run([*command, f"--write={path}"], cwd=ROOT, check=True)
+    found: dict[str, list[float]] = json.loads(path.read_text())
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=9)
+    parser.add_argument("--write", type=Path, default=Path("/dev/stdout"))
+    options = parser.parse_args()
+    start_ranks(
+        measure_on_rank, (options.times, options.write),
+        world_size=WORLD_SIZE, threads=1, timeout_s=60,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
