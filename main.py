@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from extra_utils.config import Config
 from extra_utils.config_reader import Arguments, Given, parse_arguments, read_config
 from extra_utils.config_rules import (
+    advise_on_cores,
     check_classes,
     check_rules,
     check_sizes,
@@ -27,6 +28,7 @@ from extra_utils.data_sources import known_classes, prepare_data
 from extra_utils.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
 from extra_utils.files import remove_partial_files, used_alone
 from extra_utils.my_dataset import open_dataset
+from extra_utils.process import available_cores
 from extra_utils.resume import is_finished, read_resumed
 from extra_utils.run_folder import make_run_folder, save_config
 from extra_utils.torchrun import Place, torchrun_place
@@ -75,6 +77,9 @@ def federate(arguments: Arguments) -> None:
 
     # the model, and the imports that the ranks share when they are forked
     check_model(config, data_folder)
+
+    if advice := advise_on_cores(config, available_cores()):
+        print(f"note: {advice}")
 
     # the run's folder, a new one or that of the run that goes on
     resumed = Path(arguments.resume) if arguments.resume else None

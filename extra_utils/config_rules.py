@@ -110,6 +110,24 @@ def idle_keys(config: Config, given: Given) -> list[str]:
     return warnings
 
 
+def advise_on_cores(config: Config, cores: int) -> str:
+    """A line for a run that leaves cores idle or whose threads must take turns; "" for neither."""
+    threads = config.world_size * config.threads_per_process
+    assert config.clients_per_round is not None
+    use = f"world_size x threads_per_process = {threads} on {cores} cores"
+    if threads > cores and config.threads_per_process > 1:
+        return f"{use}: they take turns; threads_per_process 1 would be faster"
+    if threads > cores and config.world_size < config.clients_per_round:
+        return f"{use}: they take turns; world_size {cores} would be faster, with the same result"
+    if threads < cores and config.world_size < config.clients_per_round:
+        best = min(cores // config.threads_per_process, config.clients_per_round)
+        if best > config.world_size:
+            return f"{use}: some are idle; world_size {best} would be faster, with the same result"
+    if threads < cores:
+        return f"{use}: some are idle; more clients on more processes would use them"
+    return f"{use}: they take turns" if threads > cores else ""
+
+
 def to_json(config: Config) -> Json:
     """The config as the JSON object that it is read from; `attack` and `defense` flat."""
     values = {f.name: getattr(config, f.name) for f in fields(Config)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import sys
@@ -15,10 +16,45 @@ def process_context() -> BaseContext:
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use: its affinity mask and its containers' quotas count."""
     if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
+        return max(1, min(len(os.sched_getaffinity(0)), math.ceil(cpu_quota())))
     return os.cpu_count() or 1
+
+
+def cpu_quota(
+    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+) -> float:
+    """How many cores' time the control groups (v2, or v1) give this process; many without a limit.
+
+    Source: "CPU Interface Files" in the Linux kernel's cgroup-v2 documentation.
+    """
+    cores = [float(os.cpu_count() or 1)]
+    for line in _lines(membership):
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "cpu" in controllers.split(","):
+            top = root / controllers
+            group = top / path.lstrip("/")
+            places = [place for place in (group, *group.parents) if place.is_relative_to(top)]
+            cores += [_quota_of(place) for place in places]
+    return min(cores)
+
+
+def _quota_of(group: Path) -> float:
+    """The quota in cores of one control group."""
+    lines = _lines(group / "cpu.max")
+    lines = lines or _lines(group / "cpu.cfs_quota_us") + _lines(group / "cpu.cfs_period_us")
+    words = " ".join(lines).split()
+    if len(words) < 2 or words[0] in ("max", "-1"):
+        return math.inf
+    return int(words[0]) / int(words[1])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
 
 
 def is_stopped(pid: int) -> bool:

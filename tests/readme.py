@@ -12,7 +12,7 @@ from federal_defense.rules import DEFENSES
 from tests.helpers import ROOT
 
 README = ROOT / "README.md"
-START, END = "<!-- keys: python -m tests.readme -->\n", "<!-- end of keys -->\n"
+KEYS, SPEED = "keys: python -m tests.readme", "speed: python -m tests.benchmarks.report"
 
 
 def key_tables() -> str:
@@ -26,12 +26,19 @@ def key_tables() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def with_current_tables(text: str) -> str:
-    """The README's text with the tables between the marks made anew."""
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n{key_tables()}\n{END}{after}"
+def with_part(text: str, mark: str, part: str) -> str:
+    """The README's text with another part between ``<!-- mark -->`` and the mark's end."""
+    start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark.split(':')[0]} -->\n"
+    before, rest = text.split(start)
+    _, after = rest.split(end)
+    return f"{before}{start}\n{part.strip()}\n\n{end}{after}"
+
+
+def rewrite(mark: str, part: str) -> None:
+    """Puts the part into README.md."""
+    text = with_part(README.read_text(encoding="utf-8"), mark, part)
+    README.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    README.write_text(with_current_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    rewrite(KEYS, key_tables())

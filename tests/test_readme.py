@@ -6,13 +6,13 @@ import re
 import subprocess
 
 from tests.helpers import ROOT
-from tests.readme import README, with_current_tables
+from tests.readme import KEYS, README, key_tables, with_part
 
 TEXT = README.read_text(encoding="utf-8")
 
 
 def test_the_tables_of_keys_are_current() -> None:
-    assert with_current_tables(TEXT) == TEXT, "run python -m tests.readme"
+    assert with_part(TEXT, KEYS, key_tables()) == TEXT, "run python -m tests.readme"
 
 
 def test_the_two_commands_stand_on_the_first_screen() -> None:

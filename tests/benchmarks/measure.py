@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from extra_utils.config import Config
+from extra_utils.data_sources import prepare_data
 from tests.helpers import ROOT, read_rows
 
 MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a benchmark says in the README, and its ratios to the limit by name."""
+
+    text: str
+    ratios: dict[str, float]
+
+
+def cifar_folder() -> Path:
+    """The cache of CIFAR-10 under data/, or of the synthetic images where it is not there."""
+    config = Config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
+    return prepare_data(config).folder
 
 
 def in_turns(runs: Mapping[str, Callable[[], float]], times: int) -> dict[str, list[float]]:
@@ -84,7 +100,3 @@ def _pss(pid: int) -> int:
     except OSError:
         pass
     return 0
-
-
-def num_cores() -> int:
-    return len(os.sched_getaffinity(0))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extra_utils.my_dataset import Dataset, open_dataset
-from tests.benchmarks.measure import num_cores
+from extra_utils.process import available_cores
 
 
 class PlainNet(nn.Module):
@@ -94,7 +94,7 @@ def _worker(
 def limit(folder: Path, client_sizes: list[int], batch_size: int = 64) -> float:
     """Seconds until the slowest of one process per core has trained its share of the clients."""
     context = multiprocessing.get_context("spawn")
-    shares = share_evenly(client_sizes, num_cores())
+    shares = share_evenly(client_sizes, available_cores())
     barrier, done = context.Barrier(len(shares)), context.Queue()
     processes = [
         context.Process(target=_worker, args=(folder, share, batch_size, barrier, done))

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.measure import MIB
+from tests.benchmarks.measure import MIB, Section
 from tests.helpers import ROOT, processes_of, write_config
 
 MOST_GROWTH = 1.03
@@ -67,25 +67,37 @@ def soak(first: int, last: int) -> tuple[dict[int, Use], dict[int, Use]]:
     return before, after
 
 
+def grew(old: Use, new: Use) -> bool:
+    more = (new.files, new.threads) != (old.files, old.threads)
+    return more or new.resident > MOST_GROWTH * old.resident
+
+
+def section(first: int, last: int) -> tuple[Section, bool]:
+    """What is printed, and whether anything grew."""
+    before, after = soak(first, last)
+    rows = [
+        f"| {name} | {before[pid].resident / MIB:.1f} | {after[pid].resident / MIB:.1f} | "
+        f"{after[pid].resident / before[pid].resident:.3f} | "
+        f"{before[pid].files}, {after[pid].files} | {before[pid].threads}, {after[pid].threads} |"
+        for name, pid in zip(("parent", "rank 0", "rank 1", "rank 2"), before, strict=True)
+    ]
+    text = f"""\
+{last} rounds of a small run; what each process holds after round {first} and after round {last}:
+
+| process | MiB after {first} | MiB after {last} | growth | open files | threads |
+|---|---|---|---|---|---|
+{chr(10).join(rows)}"""
+    return Section(text, {}), any(grew(before[pid], after[pid]) for pid in before)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--from-round", type=int, default=30)
     options = parser.parse_args()
-    before, after = soak(options.from_round, options.rounds)
-    first, last = options.from_round, options.rounds
-    print(f"| process | MiB, round {first} | MiB, round {last} | growth | files | threads |")
-    print("|---|---|---|---|---|---|")
-    grew = False
-    for name, pid in zip(("parent", "rank 0", "rank 1", "rank 2"), before, strict=True):
-        old, new = before[pid], after[pid]
-        cells = [f"{old.resident / MIB:.1f}", f"{new.resident / MIB:.1f}",
-                 f"{new.resident / old.resident:.3f}", f"{old.files}, {new.files}",
-                 f"{old.threads}, {new.threads}"]  # fmt: skip
-        print(f"| {name} | {' | '.join(cells)} |")
-        grew |= new.resident > MOST_GROWTH * old.resident
-        grew |= (new.files, new.threads) != (old.files, old.threads)
-    return 1 if grew else 0
+    found, is_growing = section(options.from_round, options.rounds)
+    print(found.text)
+    return 1 if is_growing else 0
 
 
 if __name__ == "__main__":

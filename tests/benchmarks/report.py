@@ -1,0 +1,72 @@
+"""All benchmarks in one go; rewrites the README's section on speed and its figures.
+
+python -m tests.benchmarks.report [--times 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from extra_utils.figures import save
+from extra_utils.metrics import versions
+from extra_utils.process import available_cores
+from tests.benchmarks import (
+    aggregation,
+    cores,
+    local_evaluation,
+    rounds,
+    scaling,
+    soak,
+    startup,
+)
+from tests.helpers import ROOT
+from tests.readme import SPEED, rewrite
+
+
+def draw(ratios: dict[str, float], path: Path) -> None:
+    """Seconds of a round by the limit's, as bars on a logarithmic axis."""
+    figure = Figure(figsize=(7, 2.6))
+    axes = figure.add_subplot()
+    bars = axes.barh(list(ratios), list(ratios.values()), color=["grey", "C0", "C0", "C1"])
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set(xscale="log", xlim=(0.5, 60), xlabel="x the limit, plain PyTorch (logarithmic)",
+             title="Seconds of a round: 10 clients x 5,000 images")  # fmt: skip
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    save(figure, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--images", type=int, default=50_000)
+    options = parser.parse_args()
+    start = time.monotonic()
+    first = rounds.section(options.images, options.times)
+    draw(first.ratios, ROOT / "docs" / "speed.png")
+    parts = [
+        first.text,
+        "![A round of ours and of the article's loop by the limit's](docs/speed.png)",
+        startup.section(options.times + 2).text,
+        local_evaluation.section(max(2, options.times - 1)).text,
+        aggregation.section(9).text,
+        cores.section(12_000).text,
+        scaling.section(1, ROOT / "docs" / "scaling.png").text,
+        soak.section(30, 300)[0].text,
+    ]
+    minutes = (time.monotonic() - start) / 60
+    names = ", ".join(f"{name} {number}" for name, number in versions().items())
+    head = (
+        f"Printed by one run of `python -m tests.benchmarks.report` ({minutes:.0f} minutes) on "
+        f"{available_cores()} cores, {names}. Competitors take turns; medians (least - largest)."
+    )
+    rewrite(SPEED, text := "\n\n".join([head, *parts]))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
