@@ -1,6 +1,6 @@
 """Images trained in a second by the number of processes and of threads in each.
 
-python -m tests.benchmarks.cores [--images 12000]
+python -m tests.benchmarks.cores [--images 4800]
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ the affinity mask count."""
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=12_000)
+    parser.add_argument("--images", type=int, default=4_800)
     print(section(parser.parse_args().images).text)
 
 

@@ -54,7 +54,7 @@ def main() -> None:
         startup.section(options.times + 2).text,
         local_evaluation.section(max(2, options.times - 1)).text,
         aggregation.section(9).text,
-        cores.section(12_000).text,
+        cores.section(4_800).text,
         scaling.section(1, ROOT / "docs" / "scaling.png").text,
         soak.section(30, 300)[0].text,
     ]
