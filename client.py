@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,8 +21,10 @@ from extra_utils.optimizer import Adam
 from extra_utils.progress import Observer
 from extra_utils.random_streams import Purpose, stream, torch_seed
 from extra_utils.utils import pick_samples
-from federal_defense.attacks import attack_labels
-from get_weight_matrix import RoundSum, class_mean, weight_diff
+from extra_utils.verdict import State
+from federal_defense.attacks import poison, tampering, with_stamp
+from federal_defense.rules import rule_of
+from get_weight_matrix import Figures, RoundSum, RuleRound, class_mean, weight_diff
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
 
 SAMPLED_CLIENTS = 4  # rows of samples.png
@@ -40,6 +43,7 @@ class Client:
         self.train_loader = train_loader
         self.eval_loader = eval_loader
         self.observer = observer
+        self.tamper: Callable[[Tensor], Tensor] | None = None  # what an attacker does to its diff
 
     def local_train(self, model: nn.Module, round_index: int) -> Update:
         """Trains a copy of the global model on this client's shard; the model stays as it is."""
@@ -62,10 +66,13 @@ class Client:
                 if len(losses) in point_steps:
                     since = losses[points[-1].step if points else 0 :]
                     points.append(self._point(local_model, epoch + 1, len(losses), since))
+        diff = weight_diff(local_model, model)
+        if self.tamper is not None:
+            diff.edit(self.tamper)
         return Update(
             client_id=self.client_id,
             num_samples=self.train_loader.num_samples,
-            diff=weight_diff(local_model, model),
+            diff=diff,
             counters=integer_values(local_model),
             class_mean=class_mean(local_model),
             train_loss=mean(losses),
@@ -95,13 +102,17 @@ class Client:
 class Clients:
     """All clients of a run, of which each is made when its turn comes. The same on every rank."""
 
-    def __init__(self, config: Config, dataset: Dataset, observer: Observer) -> None:
+    def __init__(
+        self, config: Config, dataset: Dataset, observer: Observer, rule_state: State | None = None
+    ) -> None:
+        """``rule_state``: what the aggregation rule remembers of a run that goes on."""
         self._config, self._dataset, self._observer = config, dataset, observer
+        self._rule_state = rule_state or {}
         self._shards = make_shards(config, dataset).shards
         self._eval_loader = TestLoader(
             dataset.test, choose_eval_images(config, dataset), dataset.info
         )
-        self._round_sum: RoundSum | None = None
+        self._aggregation: RoundSum | RuleRound | None = None
 
     def class_counts(self) -> list[list[int]]:
         """Images of each client, by class."""
@@ -128,25 +139,41 @@ class Clients:
             drawn = np.sort(generator.choice(drawn, config.clients_per_round, replace=False))
         return {client_id: len(self._shards[client_id]) for client_id in drawn.tolist()}
 
-    def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum:
-        """Trains this rank's share of the round's clients, one after the other, and adds up."""
+    def aggregation(self, model: nn.Module) -> RoundSum | RuleRound:
+        """How the run's updates become one; it keeps the rule's state from round to round."""
+        if self._aggregation is None:
+            config = self._config
+            assert config.clients_per_round is not None
+            figures = Figures(model, self.num_points, config.clients_per_round)
+            if config.defense.name == "mean":
+                self._aggregation = RoundSum(model, figures)
+            else:
+                rule = rule_of(config)
+                self._aggregation = RuleRound(model, figures, rule, config, self._rule_state)
+        return self._aggregation
+
+    def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum | RuleRound:
+        """Trains this rank's share of the round's clients, one after the other."""
         samples = self.draw(round_index)
-        if self._round_sum is None:
-            self._round_sum = RoundSum(model, self.num_points, len(samples))
-        self._round_sum.begin(samples)
-        for client_id in share_out(samples, ranks.world_size, len(self._shards))[ranks.rank]:
+        shares = share_out(samples, ranks.world_size, len(self._shards))
+        aggregation = self.aggregation(model)
+        aggregation.begin(round_index, samples, shares)
+        for client_id in shares[ranks.rank]:
             client = self.make(client_id, round_index)
-            self._round_sum.add(client.local_train(model, round_index))
-        return self._round_sum
+            aggregation.add(client.local_train(model, round_index))
+        return aggregation
 
     def make(self, client_id: int, round_index: int) -> Client:
         """The client as it is in this round; an attacker's labels are edited here."""
         config, dataset = self._config, self._dataset
         loader = TrainLoader(dataset.train, self._shards[client_id], dataset.info, config)
-        loader.labels = attack_labels(loader.labels, config, client_id, round_index)
+        num_classes = dataset.num_classes
+        loader.poison(poison(loader.labels, config, num_classes, client_id, round_index))
         draws_points = self.num_points > 0 and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
-        return Client(client_id, config, loader, eval_loader, self._observer)
+        client = Client(client_id, config, loader, eval_loader, self._observer)
+        client.tamper = tampering(config, num_classes, client_id, round_index)
+        return client
 
 
 def train_step(model: nn.Module, optimizer: Adam, images: Tensor, labels: Tensor) -> float:
@@ -180,8 +207,12 @@ def sample_rows(config: Config, dataset: Dataset) -> dict[str, tuple[Images, Lab
     rows = {}
     for client_id in sorted(list(order)[:SAMPLED_CLIENTS]):
         true = dataset.train.labels[shards[client_id]]
-        trained = attack_labels(true, config, client_id, config.global_epochs)
+        poisoned = poison(true, config, dataset.num_classes, client_id, config.global_epochs)
+        trained = poisoned.labels
         chosen = pick_samples(true, trained, generator)
         images = dataset.train.images[shards[client_id][chosen]]
+        if poisoned.is_stamped is not None and poisoned.stamp is not None:
+            stamped = poisoned.is_stamped[chosen]
+            images[stamped] = with_stamp(images[stamped], poisoned.stamp)
         rows[f"client {client_id}"] = (images, true[chosen], trained[chosen])
     return rows

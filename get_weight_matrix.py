@@ -6,11 +6,17 @@ processes add it up, nor in which order.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from extra_utils.config import Config
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.errors import ClientFailed
+from extra_utils.kept_updates import KeptUpdates, Layout
 from extra_utils.messages import (
     BLOCK,
     ClientReport,
@@ -20,7 +26,17 @@ from extra_utils.messages import (
     WeightDiff,
     flat,
 )
-from extra_utils.model import float_values, integer_values, last_linear, set_integer_values
+from extra_utils.model import (
+    float_values,
+    integer_values,
+    last_linear,
+    scored_values,
+    set_integer_values,
+    statistics,
+)
+from extra_utils.verdict import State, Updates, Verdict
+
+Rule = Callable[[Updates, State], Verdict]
 
 FIXED_POINT = 2.0**44  # a sum of weighted differences is kept in units of 2^-44
 LARGEST_DIFF = 2.0**18  # so that no sum of them can leave the 64 bits
@@ -54,6 +70,50 @@ def apply_result(model: nn.Module, result: RoundResult) -> None:
     set_integer_values(model, result.counters)
 
 
+class Figures:
+    """A short row of figures of each of a round's clients; only the row's own rank fills it."""
+
+    def __init__(self, model: nn.Module, num_points: int, clients_per_round: int) -> None:
+        """``num_points``: the most that a client draws in a round."""
+        num_classes, num_counters = last_linear(model).out_features, len(integer_values(model))
+        self._counters = slice(2 + num_classes, 2 + num_classes + num_counters)
+        self._num_points = num_points
+        self.shape = (clients_per_round, self._counters.stop + 4 * num_points)
+
+    def begin(self, samples: dict[int, int], rows: Tensor) -> None:
+        """A new round of these clients, of all ranks; ``rows`` is the memory for the figures."""
+        self._rows = rows.zero_()
+        self._places = {client_id: place for place, client_id in enumerate(samples)}
+
+    def put(self, update: Update) -> None:
+        self._rows[self._places[update.client_id]] = pack_figures(update, self._num_points)
+
+    def counters(self) -> Tensor:
+        """The largest of the clients' counters [K], once the rows are summed over the ranks."""
+        return self._rows[:, self._counters].max(dim=0).values
+
+    def class_means(self) -> Tensor:
+        """The weight matrix [n, C], likewise."""
+        return from_bits(self._rows[:, 2 : self._counters.start])
+
+    def reports(
+        self, weights: Sequence[float | None], flagged: Sequence[bool | None]
+    ) -> list[ClientReport]:
+        """What is known of each client, likewise."""
+        return [
+            self._report(client_id, self._rows[place], weights[place], flagged[place])
+            for client_id, place in self._places.items()
+        ]
+
+    def _report(
+        self, client_id: int, row: Tensor, weight: float | None, flagged: bool | None
+    ) -> ClientReport:
+        loss, *means = from_bits(row[1 : self._counters.start]).tolist()
+        table = from_bits(row[self._counters.stop :]).view(-1, 4).tolist()
+        points = [Point(int(e), int(s), loss, accuracy) for e, s, loss, accuracy in table if s]
+        return ClientReport(client_id, int(row[0]), weight, loss, means, points, flagged)
+
+
 class RoundSum:
     """The sum of a round's updates on one rank: takes those of its clients, then meets the others.
 
@@ -61,52 +121,34 @@ class RoundSum:
     short row of figures for each client of a round.
     """
 
-    def __init__(self, model: nn.Module, num_points: int, clients_per_round: int) -> None:
-        """``num_points``: the most that a client draws in a round."""
-        self._num_values = sum(value.numel() for value in float_values(model))
-        self._num_classes = last_linear(model).out_features
-        self._num_points = num_points
-        num_counters = len(integer_values(model))
-        self._counters = slice(2 + self._num_classes, 2 + self._num_classes + num_counters)
-        width = self._counters.stop + 4 * num_points
-        self._packed = torch.empty(self._num_values + clients_per_round * width, dtype=torch.int64)
-        self._sum = self._packed[: self._num_values]  # [P]
-        self._figures = self._packed[self._num_values :].view(clients_per_round, width)
+    def __init__(self, model: nn.Module, figures: Figures) -> None:
+        num_values = sum(value.numel() for value in float_values(model))
+        self._packed = torch.empty(num_values + math.prod(figures.shape), dtype=torch.int64)
+        self._sum, self._rows = self._packed[:num_values], self._packed[num_values:]  # [P], rest
+        self._figures = figures
 
-    def begin(self, samples: dict[int, int]) -> None:
+    def begin(self, round_index: int, samples: dict[int, int], shares: list[list[int]]) -> None:  # noqa: ARG002
         """A new round of these clients, of all ranks, with their numbers of images."""
-        self._samples = samples
-        self._total = sum(samples.values())
-        self._rows = {client_id: row for row, client_id in enumerate(samples)}
+        total = sum(samples.values())
+        self._weights = {client_id: size / total for client_id, size in samples.items()}
         self._is_empty = True
-        self._figures.zero_()
-
-    def weight(self, client_id: int) -> float:
-        """The client's share of the round's images."""
-        return self._samples[client_id] / self._total
+        self._figures.begin(samples, self._rows.view(self._figures.shape))
 
     def add(self, update: Update) -> None:
         """Raises ClientFailed where a difference is not finite or too large for the sum."""
         start = 0
-        for block in update.diff.blocks():
-            low, high = block.aminmax()
-            largest = max(-low.item(), high.item())
-            if not largest < LARGEST_DIFF:  # NaN is not less than anything
-                raise ClientFailed(
-                    f"client {update.client_id} diverged: a weight difference is {largest}, "
-                    f"must be below {LARGEST_DIFF:.0f}; a smaller lr may help"
-                )
+        for block in checked_blocks(update):
             part = self._sum[start : start + len(block)]
-            fixed = to_fixed_point(block, self.weight(update.client_id))
+            fixed = to_fixed_point(block, self._weights[update.client_id])
             if self._is_empty:
                 part.copy_(fixed)
             else:
                 part.add_(fixed.long())
             start += len(block)
         self._is_empty = False
-        self._figures[self._rows[update.client_id]] = pack_figures(update, self._num_points)
+        self._figures.put(update)
 
-    def reduce(self, ranks: Ranks) -> RoundResult:
+    def reduce(self, ranks: Ranks, model: nn.Module) -> RoundResult:  # noqa: ARG002
         """One packed all_reduce of all that the ranks have added. All ranks call this.
 
         The result lies in memory that the next round uses again.
@@ -114,18 +156,69 @@ class RoundSum:
         if self._is_empty:
             self._sum.zero_()
         ranks.sum_exactly(self._packed)
-        return RoundResult(
-            total=self._sum,
-            counters=self._figures[:, self._counters].max(dim=0).values,
-            reports=[self._report(c, self._figures[row]) for c, row in self._rows.items()],
-        )
+        weights = list(self._weights.values())
+        reports = self._figures.reports(weights, [None] * len(weights))
+        return RoundResult(self._sum, self._figures.counters(), reports)
 
-    def _report(self, client_id: int, row: Tensor) -> ClientReport:
-        values = from_bits(row[1 : self._counters.start]).tolist()
-        table = from_bits(row[self._counters.stop :]).view(-1, 4).tolist()
-        points = [Point(int(e), int(s), loss, accuracy) for e, s, loss, accuracy in table if s]
-        weight = self.weight(client_id)
-        return ClientReport(client_id, int(row[0]), weight, values[0], values[1:], points)
+
+class RuleRound:
+    """A round by a rule that looks at single updates, which are kept until it is over."""
+
+    def __init__(
+        self, model: nn.Module, figures: Figures, rule: Rule, config: Config, state: State
+    ) -> None:
+        """``state``: what the rule remembers of earlier rounds."""
+        self._layout, self._figures, self._rule = Layout(model), figures, rule
+        self._config, self._state = config, state
+
+    def begin(self, round_index: int, samples: dict[int, int], shares: list[list[int]]) -> None:
+        """A new round of these clients, and which of them each rank has."""
+        self._samples, self._shares = samples, shares
+        self._attackers = self._config.attackers(round_index)
+        self._own: dict[int, Tensor] = {}
+        rows = torch.empty(self._figures.shape, dtype=torch.int64)
+        self._figures.begin(samples, rows)
+        self._rows = rows
+
+    def add(self, update: Update) -> None:
+        """Keeps the client's weights. Raises ClientFailed as the sum does."""
+        for _ in checked_blocks(update):
+            pass
+        self._own[update.client_id] = self._layout.pack(*update.diff.local(self._layout.num_scored))
+        self._figures.put(update)
+
+    def reduce(self, ranks: Ranks, model: nn.Module) -> RoundResult:
+        """Asks the rule. All ranks call this. Raises ClientFailed where it leaves nobody."""
+        ranks.sum_exactly(self._rows)
+        old = self._layout.pack(scored_values(model), statistics(model))
+        updates = KeptUpdates(ranks, self._layout, old, self._own, self._shares)
+        self._own = {}
+        samples = np.array(list(self._samples.values()), dtype=np.float64)
+        assert self._config.num_clients is not None
+        means = self._figures.class_means().numpy()
+        updates.set_figures(self._config.num_clients, samples, means, self._attackers)
+        verdict = self._rule(updates, self._state)
+        if not verdict.weights.sum() > 0:
+            raise ClientFailed("the rule has left out every client of this round")
+        self._state = verdict.state
+        total = to_fixed_point(updates.combine(verdict), 1.0).long()
+        weights = verdict.weights.tolist() if verdict.combine is None else [None] * len(samples)
+        flagged = [None] * len(samples) if verdict.flagged is None else verdict.flagged.tolist()
+        reports = self._figures.reports(weights, flagged)
+        return RoundResult(total, self._figures.counters(), reports, self._state)
+
+
+def checked_blocks(update: Update) -> Iterator[Tensor]:
+    """The difference's blocks. Raises ClientFailed where one is not finite or too large."""
+    for block in update.diff.blocks():
+        low, high = block.aminmax()
+        largest = max(-low.item(), high.item())
+        if not largest < LARGEST_DIFF:  # NaN is not less than anything
+            raise ClientFailed(
+                f"client {update.client_id} diverged: a weight difference is {largest}, "
+                f"must be below {LARGEST_DIFF:.0f}; a smaller lr may help"
+            )
+        yield block
 
 
 def to_fixed_point(diff: Tensor, weight: float) -> Tensor:

@@ -33,12 +33,13 @@ from extra_utils.resume import is_finished, read_resumed
 from extra_utils.run_folder import make_run_folder, save_config
 from extra_utils.torchrun import Place, torchrun_place
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
-from federal_defense.rules import DEFENSES
+from federal_defense.rules import DEFENSES, check_bounds
 
 if TYPE_CHECKING:
     from torch import nn
 
     from extra_utils.distributed_utils import Ranks
+    from extra_utils.verdict import State
 
 BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
 
@@ -162,55 +163,56 @@ def torchrun_folder(config: Config, arguments: Arguments, place: Place) -> tuple
 def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
-    from extra_utils.evaluation import evaluate_together
     from extra_utils.model import build_model
     from extra_utils.progress import Observer, choose_display
     from extra_utils.recorder import choose_recorder
     from get_weight_matrix import apply_result
-    from my_data_loader import TestLoader, choose_test_images
+    from my_data_loader import global_test
 
     # the same on every rank; the model of round 0, or of the last round of a run that goes on
     dataset = open_dataset(data_folder)
-    test_loader = TestLoader(dataset.test, choose_test_images(config, dataset), dataset.info)
     model = build_model(config, dataset, ranks)
-    done = restore(ranks, model, run_dir) if is_resumed else None
+    done, rule_state = restore(ranks, model, run_dir) if is_resumed else (None, {})
 
     # rank 0 alone writes and speaks
     display = choose_display(ranks.is_main, config.global_epochs, done or 0)
     recorder = choose_recorder(ranks, config, run_dir, display)
     observer = Observer(ranks.marks, display)
-    clients = Clients(config, dataset, observer)
-    evaluation = evaluate_together(ranks, model, test_loader, observer.eval_batch)
+    clients = Clients(config, dataset, observer, rule_state)
+    test = global_test(ranks, config, dataset, observer.eval_batch)
+    evaluation = test(model)
     recorder.begin(dataset, model, clients.class_counts(), evaluation, done)
 
     for round_index in range((done or 0) + 1, config.global_epochs + 1):
         # every client trains a copy of the global model on its own shard
-        round_sum = clients.train_share(ranks, model, round_index)
+        aggregation = clients.train_share(ranks, model, round_index)
         recorder.lap("train")
 
-        # one all_reduce, after which every rank moves its global model by the same step
-        result = round_sum.reduce(ranks)
+        # brought together, after which every rank moves its global model by the same step
+        result = aggregation.reduce(ranks, model)
         apply_result(model, result)
         recorder.lap("aggregate")
 
         # the new global model on the whole test set, dealt out to the ranks
-        evaluation = evaluate_together(ranks, model, test_loader, observer.eval_batch)
+        evaluation = test(model)
         recorder.lap("evaluate")
         recorder.end_round(round_index, model, evaluation, result)
 
     recorder.finish(model, evaluation)
 
 
-def restore(ranks: Ranks, model: nn.Module, run_dir: Path) -> int | None:
-    """Loads rank 0's checkpoint into every rank's model; its round, None where there is none."""
+def restore(ranks: Ranks, model: nn.Module, run_dir: Path) -> tuple[int | None, State]:
+    """Loads rank 0's checkpoint into every rank's model; its round, and what the rule remembers.
+
+    The round is None where there is no checkpoint.
+    """
     from extra_utils.checkpoint import NAME, load_checkpoint
 
     checkpoint = ranks.from_main(load_checkpoint(run_dir / NAME) if ranks.is_main else None)
     if checkpoint is None:
-        return None
+        return None, {}
     model.load_state_dict(checkpoint.model)
-    done: int = checkpoint.round_index
-    return done
+    return checkpoint.round_index, checkpoint.rule
 
 
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
@@ -235,6 +237,7 @@ def checked_config(arguments: Arguments, place: Place | None = None) -> tuple[Co
         config = replace(config, world_size=place.world_size)
     config = resolve(config)
     check_rules(config, given)
+    check_bounds(config, given)
     if place is not None and place.rank == 0:
         print(f"world_size: {place.world_size}, torchrun's")
     if place is None or place.rank == 0:

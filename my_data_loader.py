@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +11,12 @@ from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 
 from extra_utils.config import Config
+from extra_utils.distributed_utils import Ranks
+from extra_utils.evaluation import GlobalTest
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, balanced_subset
 from extra_utils.partition import Indices, Partition, cut_to_shortest, partition
 from extra_utils.random_streams import Purpose, stream
+from federal_defense.attacks import Poisoned, Stamp, backdoor_of, with_stamp
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
 UPRIGHT = ("mnist",)  # digits are not mirrored
@@ -91,12 +94,17 @@ class TrainLoader:
 
     def __init__(self, split: Split, indices: Indices, info: DatasetInfo, config: Config) -> None:
         self.labels: Labels = split.labels[indices]
+        self._poisoned = Poisoned(self.labels)
         self._images = split.images
         self._indices = indices
         self._normalize = Normalizer(info, split.images.shape[2])
         self._batch_size = config.batch_size
         self._padding = split.images.shape[1] // PADDING_SHARE if config.augment else 0
         self._mirrors = config.augment and config.type not in UPRIGHT
+
+    def poison(self, poisoned: Poisoned) -> None:
+        """An attacker's labels, and the stamp that some of its images get."""
+        self.labels, self._poisoned = poisoned.labels, poisoned
 
     @property
     def num_samples(self) -> int:
@@ -119,6 +127,9 @@ class TrainLoader:
                 images = crop(images, self._padding, *moves[:, batch])
             if self._mirrors:
                 images[mirrored[batch]] = images[mirrored[batch], :, ::-1]
+            if self._poisoned.is_stamped is not None and self._poisoned.stamp is not None:
+                is_stamped = self._poisoned.is_stamped[order[batch]]
+                images[is_stamped] = with_stamp(images[is_stamped], self._poisoned.stamp)
             yield self._normalize(images), torch.from_numpy(self.labels[order[batch]])
 
 
@@ -130,7 +141,11 @@ class TestLoader:
 
     __test__ = False  # not one for pytest
 
-    def __init__(self, split: Split, indices: Indices, info: DatasetInfo) -> None:
+    def __init__(
+        self, split: Split, indices: Indices, info: DatasetInfo, stamp: Stamp | None = None
+    ) -> None:
+        """``stamp``: put on every image, to test a backdoor."""
+        self._stamp = stamp
         self._split, self._indices = split, indices
         self._normalize = Normalizer(info, split.images.shape[2])
         self.num_classes = len(info.class_names)
@@ -148,8 +163,25 @@ class TestLoader:
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Images [B, C, H, W] and labels [B] of one batch."""
         part = self._indices[number * self.batch_size : (number + 1) * self.batch_size]
-        images = self._normalize(self._split.images[part])
-        return images, torch.from_numpy(self._split.labels[part])
+        images = self._split.images[part]
+        if self._stamp is not None:
+            images = with_stamp(images, self._stamp)
+        return self._normalize(images), torch.from_numpy(self._split.labels[part])
+
+
+def global_test(
+    ranks: Ranks, config: Config, dataset: Dataset, on_batch: Callable[[], None]
+) -> GlobalTest:
+    """The test of the global model, with that of the attack's backdoor if it has one."""
+    chosen = choose_test_images(config, dataset)
+    loader = TestLoader(dataset.test, chosen, dataset.info)
+    found = backdoor_of(config)
+    if found is None:
+        return GlobalTest(ranks, loader, on_batch)
+    stamp, target = found
+    others = chosen[dataset.test.labels[chosen] != target]
+    stamped = TestLoader(dataset.test, others, dataset.info, stamp)
+    return GlobalTest(ranks, loader, on_batch, stamped, target)
 
 
 def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:

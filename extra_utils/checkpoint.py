@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from extra_utils.errors import ConfigError
 from extra_utils.files import write_whole, written_beside
+from extra_utils.verdict import State
 
-FORMAT = 1
+FORMAT = 2
 NAME = "checkpoint.pth"
 
 
@@ -26,6 +27,7 @@ class Checkpoint:
 
     round_index: int
     model: dict[str, Tensor]
+    rule: State  # what the aggregation rule remembers
 
 
 def save_model(run_dir: Path, model: nn.Module) -> None:
@@ -34,16 +36,18 @@ def save_model(run_dir: Path, model: nn.Module) -> None:
 
 
 def checkpoint_beside(
-    run_dir: Path, model: nn.Module, round_index: int, config: dict[str, Any]
+    run_dir: Path, model: nn.Module, round_index: int, config: dict[str, Any], rule: State
 ) -> AbstractContextManager[None]:
     """What it takes to go on after this round; it takes its place when the block is done."""
     state = state_of(model)
+    memory = {name: torch.from_numpy(value) for name, value in rule.items()}
     content = {
         "format": FORMAT,
         "round": round_index,
         "config": config,
         "model": state,
-        "checksum": checksum(state),
+        "rule": memory,
+        "checksum": checksum(state) + checksum(memory),
     }
     return written_beside(run_dir / NAME, to_bytes(content))
 
@@ -54,8 +58,10 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = Checkpoint(content["round"], content["model"])
-        is_whole = content["format"] == FORMAT and content["checksum"] == checksum(found.model)
+        memory = {name: value.numpy() for name, value in content["rule"].items()}
+        found = Checkpoint(content["round"], content["model"], memory)
+        expected = checksum(content["model"]) + checksum(content["rule"])
+        is_whole = content["format"] == FORMAT and content["checksum"] == expected
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError,
             TypeError, AttributeError) as error:  # fmt: skip
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100]

@@ -121,6 +121,12 @@ class Config:
     output_dir: str = "runs"
     """where run folders are made"""
 
+    def attackers(self, round_index: int) -> set[int]:
+        """The clients that attack in this round."""
+        if self.attack is None or round_index < self.attack.start_round:
+            return set()
+        return set(self.attack.clients)
+
 
 def field_texts(config_class: type) -> dict[str, str]:
     """Field name to the docstring under it, in the order of the fields."""

@@ -66,6 +66,15 @@ class Ranks:
             dist.all_gather(gathered, values.contiguous())
         return torch.stack(gathered).sum(dim=0)
 
+    def exchange(
+        self, values: Tensor, sizes: list[int], received: Tensor, received_sizes: list[int]
+    ) -> None:
+        """Sends each rank its piece of ``values`` and takes one of each. All ranks call this."""
+        own = sizes[self.rank]
+        self.num_bytes += (values.numel() - own) * values.element_size()
+        with self.marks.waiting():
+            dist.all_to_all_single(received, values, received_sizes, sizes)
+
     def __deepcopy__(self, memo: object) -> Ranks:
         """A copied model speaks to the same ranks."""
         return self

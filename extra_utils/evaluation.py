@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -33,6 +33,7 @@ class Evaluation:
 
     confusion: Tensor
     loss_sums: Tensor
+    backdoor_success_rate: float | None = None  # percent; see GlobalTest
 
     @property
     def accuracy(self) -> float:
@@ -85,3 +86,24 @@ def evaluate_together(
     ranks.sum_exactly(packed)
     counts, bits = packed[: own.confusion.numel()], packed[own.confusion.numel() :]
     return Evaluation(counts.view_as(own.confusion), from_bits(bits))
+
+
+class GlobalTest:
+    """The test of the global model on all test images, and of a backdoor if there is one."""
+
+    def __init__(
+        self, ranks: Ranks, loader: Batches, on_batch: Callable[[], None],
+        stamped: Batches | None = None, target: int = 0,
+    ) -> None:  # fmt: skip
+        """``stamped``: test images of all classes but the target, with the attacker's stamp."""
+        self._ranks, self._loader, self._on_batch = ranks, loader, on_batch
+        self._stamped, self._target = stamped, target
+
+    def __call__(self, model: nn.Module) -> Evaluation:
+        """All ranks call this."""
+        found = evaluate_together(self._ranks, model, self._loader, self._on_batch)
+        if self._stamped is None:
+            return found
+        stamped = evaluate_together(self._ranks, model, self._stamped, self._on_batch).confusion
+        rate = 100.0 * int(stamped[:, self._target].sum()) / max(int(stamped.sum()), 1)
+        return replace(found, backdoor_success_rate=rate)

@@ -62,6 +62,12 @@ class RunData:
         return self.run["class_names"][source], self.run["class_names"][target]
 
     @property
+    def rule(self) -> str:
+        """The name of the aggregation rule."""
+        defense = self.config.get("defense")
+        return readable(str(defense.get("name"))) if isinstance(defense, dict) else "its rule"
+
+    @property
     def attackers(self) -> set[int]:
         return {row["client"] for row in self.clients if row["attacker"]}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from extra_utils.verdict import State
 
 BLOCK = 2**16  # values worked on at a time: two such blocks of float64 fit the second-level cache
 
@@ -32,6 +34,23 @@ class WeightDiff:
             for start in range(0, len(old), BLOCK):
                 part = slice(start, start + BLOCK)
                 yield buffer[: len(old[part])].copy_(local[part]).sub_(old[part])
+
+    def local(self, num_first: int) -> tuple[list[Tensor], list[Tensor]]:
+        """The local model's tensors: those that hold the first so many values, and the others."""
+        first: list[Tensor] = []
+        tensors = [local for local, _ in self._pairs]
+        while sum(map(len, first)) < num_first:
+            first.append(tensors.pop(0))
+        return first, tensors
+
+    def edit(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Moves the local model so that each block is what the function makes of it."""
+        buffer = torch.empty(BLOCK, dtype=torch.float64)
+        for local, old in self._pairs:
+            for start in range(0, len(old), BLOCK):
+                part = slice(start, start + BLOCK)
+                block = buffer[: len(old[part])].copy_(local[part]).sub_(old[part])
+                local[part] = function(block) + old[part]
 
     def dense(self) -> Tensor:
         """All values [P] at once."""
@@ -74,10 +93,11 @@ class ClientReport:
 
     client_id: int
     num_samples: int
-    weight: float  # its share in the new global model
+    weight: float | None  # its share in the new global model; None by a rule that gives none
     train_loss: float
     class_mean: list[float]
     points: list[Point]
+    flagged: bool | None = None  # left out by a rule that looks for attackers
 
 
 @dataclass(frozen=True)
@@ -87,3 +107,4 @@ class RoundResult:
     total: Tensor  # [P] int64, the weighted mean of the differences in units of 2^-44
     counters: Tensor  # [K] int64, the largest of the clients'
     reports: list[ClientReport]  # by client
+    rule: State = field(default_factory=dict)  # what the rule remembers

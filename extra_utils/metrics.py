@@ -16,6 +16,7 @@ from extra_utils.files import naming, write_whole
 
 if TYPE_CHECKING:  # main.py reads metrics before torch is there
     from extra_utils.evaluation import Evaluation
+    from extra_utils.messages import ClientReport
 
 Row = dict[str, Any]
 FILE_NAME = "metrics.jsonl"
@@ -74,10 +75,27 @@ def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:
     }
 
 
+def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
+    """Precision and recall in percent of the flags among a round's clients.
+
+    Recall is null without attackers in the round, precision without flags; both are by a rule that
+    does not flag.
+    """
+    if not reports or reports[0].flagged is None:
+        return {"precision": None, "recall": None}
+    flagged = {report.client_id for report in reports if report.flagged}
+    present = {report.client_id for report in reports} & attackers
+    hits = len(flagged & present)
+    return {
+        "precision": 100.0 * hits / len(flagged) if flagged else None,
+        "recall": 100.0 * hits / len(present) if present else None,
+    }
+
+
 def summarize(rounds: list[Row], evaluation: Evaluation) -> Row:
     """The mean of the last rounds, and the final model's confusion matrix, rows true."""
     last = [row for row in rounds if row["round"] > 0][-SUMMARY_ROUNDS:]
-    keys = ("accuracy", "loss", "source_recall", "attack_success_rate")
+    keys = ("accuracy", "loss", "source_recall", "attack_success_rate", "backdoor_success_rate")
     means = {key: _mean([row[key] for row in last]) for key in keys}
     detection = {
         key: _mean([row["detection"][key] for row in last]) for key in ("precision", "recall")

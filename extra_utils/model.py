@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -175,32 +173,36 @@ def train_mode(model: nn.Module) -> nn.Module:
 
 
 def float_values(model: nn.Module) -> list[Tensor]:
-    """The floating-point values that training changes: parameters and running statistics."""
-    return [value for value in _changing(model) if value.is_floating_point()]
+    """The floating-point values that training changes."""
+    return scored_values(model) + statistics(model)
+
+
+def scored_values(model: nn.Module) -> list[Tensor]:
+    """The parameters that learn: what aggregation rules compare."""
+    return [parameter.detach() for parameter in model.parameters() if parameter.requires_grad]
+
+
+def statistics(model: nn.Module) -> list[Tensor]:
+    """Running means and variances; those of a frozen model stay as they are."""
+    return [] if is_frozen(model) else [b for b in model.buffers() if b.is_floating_point()]
 
 
 def integer_values(model: nn.Module) -> Tensor:
     """The integers [K] that training changes: batch norm's counters."""
-    flat = [value.flatten().long() for value in _changing(model) if not value.is_floating_point()]
+    flat = [value.flatten().long() for value in _counters(model)]
     return torch.cat(flat) if flat else torch.zeros(0, dtype=torch.int64)
 
 
 def set_integer_values(model: nn.Module, values: Tensor) -> None:
     """Writes back what ``integer_values`` [K] gives."""
     start = 0
-    for value in _changing(model):
-        if not value.is_floating_point():
-            value.copy_(values[start : start + value.numel()].view_as(value))
-            start += value.numel()
+    for value in _counters(model):
+        value.copy_(values[start : start + value.numel()].view_as(value))
+        start += value.numel()
 
 
-def _changing(model: nn.Module) -> Iterator[Tensor]:
-    """The state's tensors in order; of a frozen model only the parameters that learn."""
-    parameters = dict(model.named_parameters())
-    frozen = is_frozen(model)
-    for name, value in model.state_dict().items():
-        if not frozen or (name in parameters and parameters[name].requires_grad):
-            yield value
+def _counters(model: nn.Module) -> list[Tensor]:
+    return [] if is_frozen(model) else [b for b in model.buffers() if not b.is_floating_point()]
 
 
 def num_parameters(model: nn.Module) -> int:

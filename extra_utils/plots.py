@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from extra_utils.compare import compare_runs
@@ -41,6 +43,8 @@ def draw_run(folder: Path) -> None:
     draw_partition(run)
     if run.clients:
         draw_class_means(run)
+    if any(row["flagged"] is not None for row in run.clients):
+        draw_detection(run)
     if run.summary:
         draw_confusion(run, run.summary)
     else:
@@ -192,16 +196,44 @@ def draw_clients(
     array = np.array(values, dtype=np.float64)
     draw_matrix(axes, array, run.run["class_names"], numbers=numbers, diverging=diverging)
     axes.set_title(title)
+    name_clients(axes, rows, edge=array.shape[1] - 0.5)
+    return figure
+
+
+def name_clients(axes: Axes, rows: list[Row], *, edge: float) -> None:
+    """Beside a matrix whose last column ends at ``edge``: names, or arrows where they are many."""
     if len(rows) > MOST_NAMES:
         point_at(axes, rows, "attacker", ATTACKER, place=-0.6, marker=">")
-        point_at(axes, rows, "flagged", "black", place=array.shape[1] - 0.4, marker="<")
+        point_at(axes, rows, "flagged", "black", place=edge + 0.1, marker="<")
         axes.set_ylabel(f"{len(rows)} clients, attackers red")
-        return figure
+        return
     axes.set_yticks(range(len(rows)), [client_name(row) for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(ATTACKER if row["attacker"] else "black")
         label.set_fontweight("bold" if row["flagged"] else "normal")
-    return figure
+
+
+def draw_detection(run: RunData) -> None:
+    """detection.png: clients x rounds, who was left out; attackers' names are red."""
+    clients = sorted({row["client"] for row in run.clients})
+    rounds = sorted({row["round"] for row in run.clients})
+    seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
+    for row in run.clients:
+        seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
+    lines, columns = min(len(clients), MOST_NAMES), min(len(rounds), MOST_NAMES)
+    figure = Figure(figsize=(3.5 + 0.3 * columns, 1.5 + 0.25 * lines))
+    axes = figure.add_subplot()
+    colors = ListedColormap(["white", "lightgrey", "black"])
+    axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
+    last = {row["client"]: row for row in run.clients}
+    name_clients(axes, [{**last[c], "attacker": c in run.attackers, "flagged": None}
+                        for c in clients], edge=len(rounds) - 0.5)  # fmt: skip
+    step = -(-len(rounds) // columns)
+    axes.set_xticks(range(0, len(rounds), step), [str(number) for number in rounds[::step]])
+    axes.set(xlabel="round", title=f"{run.title}, left out by {run.rule}")
+    handles = [Patch(color="lightgrey", label="kept"), Patch(color="black", label="left out")]
+    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
+    save(figure, run.folder / "detection.png")
 
 
 def point_at(

@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     SAMPLES = 6
     PARTICIPANTS = 7
     VALIDATION = 8
+    POISON = 9
 
 
 def stream(

@@ -19,6 +19,7 @@ from extra_utils.metrics import (
     Row,
     Stopwatch,
     attack_rates,
+    detection,
     summarize,
     versions,
 )
@@ -67,7 +68,6 @@ class MainRecorder(Recorder):
         self._metrics = MetricsWriter(run_dir)
         self._stopwatch = Stopwatch()
         self._rounds: list[Row] = []
-        self._attackers = set(config.attack.clients) if config.attack else set()
 
     def begin(
         self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]],
@@ -93,9 +93,9 @@ class MainRecorder(Recorder):
     ) -> None:
         reports = result.reports if result else []
         rows = [row for report in reports for row in self._client_rows(round_index, report)]
-        with self._checkpoint(round_index, model):
+        with self._checkpoint(round_index, model, result):
             self.lap("save")
-            round_row = self._round_row(round_index, evaluation)
+            round_row = self._round_row(round_index, evaluation, reports)
             self._metrics.write([*rows, round_row])
         self._rounds.append(round_row)
         self._ranks.marks.beat()
@@ -122,12 +122,15 @@ class MainRecorder(Recorder):
             "versions": versions(),
         }
 
-    def _checkpoint(self, round_index: int, model: nn.Module) -> AbstractContextManager[None]:
+    def _checkpoint(
+        self, round_index: int, model: nn.Module, result: RoundResult | None
+    ) -> AbstractContextManager[None]:
         """One that is due lies ready on disk, and takes its place once the rows are written."""
         every, last = self._config.checkpoint_every, self._config.global_epochs
-        if not every or not round_index or (round_index % every and round_index != last):
+        if not every or result is None or (round_index % every and round_index != last):
             return nullcontext()
-        return checkpoint_beside(self._run_dir, model, round_index, to_json(self._config))
+        config = to_json(self._config)
+        return checkpoint_beside(self._run_dir, model, round_index, config, result.rule)
 
     def _client_rows(self, round_index: int, report: ClientReport) -> list[Row]:
         place: dict[str, Any] = {"round": round_index, "client": report.client_id}
@@ -138,13 +141,15 @@ class MainRecorder(Recorder):
             "num_samples": report.num_samples,
             "train_loss": report.train_loss,
             "class_mean": report.class_mean,
-            "attacker": report.client_id in self._attackers,
-            "flagged": None,  # the rule `mean` does not filter
+            "attacker": report.client_id in self._config.attackers(round_index),
+            "flagged": report.flagged,
             "weight": report.weight,
         }
         return [*points, client]
 
-    def _round_row(self, round_index: int, evaluation: Evaluation) -> Row:
+    def _round_row(
+        self, round_index: int, evaluation: Evaluation, reports: list[ClientReport]
+    ) -> Row:
         num_bytes, self._ranks.num_bytes = self._ranks.num_bytes, 0
         return {
             "kind": "round",
@@ -153,8 +158,8 @@ class MainRecorder(Recorder):
             "loss": evaluation.loss,
             "recall": evaluation.recall,
             **attack_rates(evaluation, self._config.attack),
-            "backdoor_success_rate": None,
-            "detection": {"precision": None, "recall": None},
+            "backdoor_success_rate": evaluation.backdoor_success_rate,
+            "detection": detection(reports, self._config.attackers(round_index)),
             "bytes_per_rank": num_bytes,
             "seconds": self._stopwatch.restart(),
         }

@@ -1,38 +1,145 @@
-"""Attacks: each is a function that edits a client's data, and one line in ``ATTACKS``.
+"""Attacks: each is one function and one line in ``ATTACKS``.
 
-An attacker's training loop is everybody's; test labels are never touched. The keyword-only
-parameters of an attack, with their types and defaults, are its keys in the config.
+The name of a function's first argument is what it edits: a client's `labels` before its training,
+or the `diff` that it sends after it. The training loop is everybody's; test labels are never
+touched. The keyword-only parameters, with their types and defaults, are the attack's keys.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.config import Config
-from extra_utils.config_check import ClassNumber
+from extra_utils.config import AttackConfig, Config
+from extra_utils.config_check import ClassNumber, Count, Fraction, Range
 from extra_utils.random_streams import Purpose, stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Labels = NDArray[np.int64]
+Images = NDArray[np.uint8]
+Stamp = Callable[[Images], None]  # changes images [N, H, W, C] where they are
+Factor = Annotated[float, Range(0, 1e6, above=True)]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an attacker knows beside what it edits."""
+
+    num_classes: int
+    generator: np.random.Generator  # of its own: labels are drawn once, noise in each round
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """Labels [N] to train on, and images that are stamped first."""
+
+    labels: Labels
+    is_stamped: NDArray[np.bool_] | None = None  # [N]
+    stamp: Stamp | None = None
 
 
 def label_flip(
-    labels: NDArray[np.int64], *, source: ClassNumber = 1, target: ClassNumber = 4
-) -> NDArray[np.int64]:
+    labels: Labels, setting: Setting, *,
+    source: ClassNumber | Literal["all"] = 1, target: ClassNumber = 4,
+) -> Poisoned:  # fmt: skip
     """images of one class are trained on as another
 
-    `source`: the class whose images get a wrong label
-    `target`: the label that they get
+    `source`: the class whose images get a wrong label; "all": every class y becomes C - 1 - y
+    `target`: the label that they get; without effect where the source is "all"
 
-    Takes and returns labels [N]; the labels given are left as they are. Source: the article.
+    Labels [N]; those given are left as they are. Source: the article; for "all" Fang et al.,
+    USENIX Security 2020.
     """
-    flipped = labels.copy()
-    flipped[labels == source] = target
-    return flipped
+    if source == "all":
+        return Poisoned(setting.num_classes - 1 - labels)
+    return Poisoned(np.where(labels == source, target, labels))
 
 
-ATTACKS: dict[str, Callable[..., NDArray[np.int64]]] = {"label_flip": label_flip}
+def random_label(labels: Labels, setting: Setting) -> Poisoned:
+    """every image is trained on as a class drawn at random"""
+    return Poisoned(setting.generator.integers(setting.num_classes, size=len(labels)))
+
+
+def backdoor(
+    labels: Labels, setting: Setting, *,
+    target: ClassNumber = 0, share: Fraction = 0.5, size: Count = 3,
+) -> Poisoned:  # fmt: skip
+    """a white patch in a corner of the image is taught to mean one class
+
+    `target`: the class that the patch stands for
+    `share`: how many of the attacker's images get the patch and that label
+    `size`: the patch's side in pixels
+
+    Source: Gu et al. 2017, arXiv 1708.06733; Bagdasaryan et al., AISTATS 2020.
+    """
+    is_stamped = setting.generator.random(len(labels)) < share
+    return Poisoned(np.where(is_stamped, target, labels), is_stamped, corner_patch(size))
+
+
+def corner_patch(size: int) -> Stamp:
+    """White in the lower right corner."""
+
+    def stamp(images: Images) -> None:
+        images[:, -size:, -size:] = 255
+
+    return stamp
+
+
+def with_stamp(images: Images, stamp: Stamp) -> Images:
+    """A stamped copy."""
+    stamped = images.copy()
+    stamp(stamped)
+    return stamped
+
+
+def sign_flip(diff: Tensor, setting: Setting, *, factor: Factor = 1.0) -> Tensor:  # noqa: ARG001
+    """the weight difference is sent with its sign turned
+
+    `factor`: how often as long it is sent
+
+    Source: Li et al., AAAI 2019.
+    """
+    return diff * -factor
+
+
+def gaussian(diff: Tensor, setting: Setting, *, sigma: Factor = 0.01) -> Tensor:
+    """normal noise is added to the weight difference
+
+    `sigma`: the noise's standard deviation for each weight
+
+    Source: Blanchard et al., NeurIPS 2017.
+    """
+    import torch
+
+    noise = setting.generator.standard_normal(len(diff))
+    return diff + torch.from_numpy(sigma * noise)
+
+
+def scaling(diff: Tensor, setting: Setting, *, factor: Factor = 10.0) -> Tensor:  # noqa: ARG001
+    """the weight difference is sent many times as long (model replacement)
+
+    `factor`: how often as long; clients / attackers replaces the global model
+
+    Source: Bagdasaryan et al., AISTATS 2020.
+    """
+    return diff * factor
+
+
+ATTACKS: dict[str, Callable[..., Any]] = {
+    "label_flip": label_flip,
+    "random_label": random_label,
+    "backdoor": backdoor,
+    "sign_flip": sign_flip,
+    "gaussian": gaussian,
+    "scaling": scaling,
+}
 
 
 def with_drawn_attackers(config: Config) -> Config:
@@ -47,11 +154,40 @@ def with_drawn_attackers(config: Config) -> Config:
     return replace(config, attack=replace(attack, fraction=None, clients=clients))
 
 
-def attack_labels(
-    labels: NDArray[np.int64], config: Config, client_id: int, round_index: int
-) -> NDArray[np.int64]:
-    """The labels [N] that this client trains on in this round; those given unless it attacks."""
-    attack = config.attack
-    if attack is None or client_id not in attack.clients or round_index < attack.start_round:
-        return labels
-    return ATTACKS[attack.name](labels, **attack.parameters)
+def poison(
+    labels: Labels, config: Config, num_classes: int, client_id: int, round_index: int
+) -> Poisoned:
+    """What this client trains on in this round; the labels [N] given unless it attacks them."""
+    attack = _attack_on("labels", config, client_id, round_index)
+    if attack is None:
+        return Poisoned(labels)
+    setting = Setting(num_classes, stream(config.seed, Purpose.POISON, client_id))
+    found: Poisoned = ATTACKS[attack.name](labels, setting, **attack.parameters)
+    return found
+
+
+def tampering(
+    config: Config, num_classes: int, client_id: int, round_index: int
+) -> Callable[[Tensor], Tensor] | None:
+    """What this client does to the blocks of its difference in this round; None for nothing."""
+    attack = _attack_on("diff", config, client_id, round_index)
+    if attack is None:
+        return None
+    generator = stream(config.seed, Purpose.POISON, client_id, round_index)
+    setting = Setting(num_classes, generator)
+    return lambda block: ATTACKS[attack.name](block, setting, **attack.parameters)
+
+
+def backdoor_of(config: Config) -> tuple[Stamp, int] | None:
+    """The stamp and the class that it is to mean, for the test; None without such an attack."""
+    if config.attack is None or config.attack.name != "backdoor":
+        return None
+    return corner_patch(config.attack.parameters["size"]), config.attack.parameters["target"]
+
+
+def _attack_on(what: str, config: Config, client_id: int, round_index: int) -> AttackConfig | None:
+    """The config's attack if this client edits this in this round."""
+    if config.attack is None or client_id not in config.attackers(round_index):
+        return None
+    edited = next(iter(inspect.signature(ATTACKS[config.attack.name]).parameters))
+    return config.attack if edited == what else None

@@ -18,6 +18,7 @@ from extra_utils.model import integer_values
 from extra_utils.process import process_context
 from get_weight_matrix import (
     FIXED_POINT,
+    Figures,
     RoundSum,
     apply_result,
     class_mean,
@@ -46,6 +47,11 @@ class Counting(nn.Module):
         super().__init__()
         self.last = nn.Linear(1, 2, bias=False)
         self.register_buffer("counter", torch.tensor(0))
+
+
+def make_round_sum(num_clients: int, num_points: int = 0) -> RoundSum:
+    model = Counting()
+    return RoundSum(model, Figures(model, num_points, clients_per_round=num_clients))
 
 
 def test_class_mean_is_the_row_mean_plus_the_bias_share() -> None:
@@ -103,8 +109,8 @@ def test_fixed_point_is_exact_to_its_unit() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2.0**18, -(2.0**18)])
 def test_a_difference_that_does_not_fit_names_its_client(value: float) -> None:
-    round_sum = RoundSum(Counting(), num_points=0, clients_per_round=1)
-    round_sum.begin({4: 1})
+    round_sum = make_round_sum(num_clients=1)
+    round_sum.begin(1, {4: 1}, [[4]])
     with pytest.raises(ClientFailed, match="client 4 diverged"):
         round_sum.add(make_update(4, [0.0, value]))
 
@@ -120,14 +126,14 @@ def test_the_largest_differences_of_all_clients_do_not_overflow() -> None:
 def weighted_mean(ranks: Ranks) -> dict[str, Any]:
     """The weighted mean of {1, 4} with n = {3, 1} is 1.75."""
     samples = {0: 3, 1: 1}
-    round_sum = RoundSum(Counting(), num_points=2, clients_per_round=2)
-    round_sum.begin({0: 1, 1: 9})  # a round whose sum must not stay
+    round_sum = make_round_sum(num_clients=2, num_points=2)
+    round_sum.begin(1, {0: 1, 1: 9}, [[0, 1]])  # a round whose sum must not stay
     round_sum.add(make_update(0, [7.0, 7.0]))
-    round_sum.begin(samples)
+    round_sum.begin(2, samples, [[0, 1]])
     for client_id, diff in ((0, [1.0, 1.0]), (1, [4.0, 4.0])):
         if client_id % ranks.world_size == ranks.rank:
             round_sum.add(make_update(client_id, diff, samples[client_id]))
-    result = round_sum.reduce(ranks)
+    result = round_sum.reduce(ranks, Counting())
     return {
         "diff": (result.total.double() / FIXED_POINT).tolist(),
         "counters": result.counters.tolist(),
@@ -160,9 +166,9 @@ def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:
     sums = []
     model = Counting()
     model.last = nn.Linear(50, 2, bias=False)
-    round_sum = RoundSum(model, num_points=0, clients_per_round=7)
-    for order in (range(7), reversed(range(7)), (3, 0, 6, 1, 5, 2, 4)):
-        round_sum.begin(samples)
+    round_sum = RoundSum(model, Figures(model, num_points=0, clients_per_round=7))
+    for order in (range(7), range(6, -1, -1), (3, 0, 6, 1, 5, 2, 4)):
+        round_sum.begin(1, samples, [list(order)])
         for client in order:
             round_sum.add(make_update(client, diffs[client].tolist(), samples[client]))
         sums.append(round_sum._sum.clone())

@@ -26,7 +26,7 @@ from extra_utils.distributed_utils import Ranks
 from extra_utils.messages import Update
 from extra_utils.model import float_values, integer_values
 from extra_utils.supervisor import start_ranks
-from get_weight_matrix import RoundSum, apply_result, class_mean, weight_diff
+from get_weight_matrix import Figures, RoundSum, apply_result, class_mean, weight_diff
 from tests.benchmarks.measure import Section, spread
 from tests.helpers import ROOT
 
@@ -41,14 +41,15 @@ def measure_on_rank(ranks: Ranks, times: int, path: Path) -> None:
     with torch.no_grad():
         for value in float_values(local):
             value.add_(0.01 * torch.randn_like(value))
-    round_sum = RoundSum(model, num_points=0, clients_per_round=ranks.world_size)
+    size = ranks.world_size
+    round_sum = RoundSum(model, Figures(model, num_points=0, clients_per_round=size))
     bare = torch.ones(sum(value.numel() for value in float_values(model)))
 
     def ours() -> None:
-        round_sum.begin(dict.fromkeys(range(ranks.world_size), 1))
+        round_sum.begin(1, dict.fromkeys(range(size), 1), [[rank] for rank in range(size)])
         diff, counters = weight_diff(local, model), integer_values(local)
         round_sum.add(Update(ranks.rank, 1, diff, counters, class_mean(local), 0.0))
-        apply_result(model, round_sum.reduce(ranks))
+        apply_result(model, round_sum.reduce(ranks, model))
 
     def plainly() -> None:
         dist.all_reduce(bare.fill_(1.0))

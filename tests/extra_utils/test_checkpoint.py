@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,12 +35,13 @@ def test_a_saved_model_loads_into_a_new_one(tmp_path: Path) -> None:
 
 def test_a_checkpoint_takes_its_place_when_the_block_is_done(tmp_path: Path) -> None:
     first, second = Net(), Net()
-    with checkpoint_beside(tmp_path, first, 1, {"seed": 3}):
+    with checkpoint_beside(tmp_path, first, 1, {"seed": 3}, {"history": np.ones(2)}):
         assert load_checkpoint(tmp_path / NAME) is None
-    with checkpoint_beside(tmp_path, second, 2, {"seed": 3}):
+    with checkpoint_beside(tmp_path, second, 2, {"seed": 3}, {}):
         old = load_checkpoint(tmp_path / NAME)
         assert old is not None
         assert old.round_index == 1
+        assert old.rule["history"].tolist() == [1.0, 1.0]
         assert torch.equal(old.model["fc3.bias"], first.fc3.bias)
     new = load_checkpoint(tmp_path / NAME)
     assert new is not None
@@ -48,7 +50,7 @@ def test_a_checkpoint_takes_its_place_when_the_block_is_done(tmp_path: Path) -> 
 
 
 def test_a_checkpoint_whose_rows_could_not_be_written_does_not_stand(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="disk full"), checkpoint_beside(tmp_path, Net(), 1, {}):
+    with pytest.raises(OSError, match="disk full"), checkpoint_beside(tmp_path, Net(), 1, {}, {}):
         raise OSError("disk full")
     assert list(tmp_path.iterdir()) == []
 
@@ -56,7 +58,7 @@ def test_a_checkpoint_whose_rows_could_not_be_written_does_not_stand(tmp_path: P
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other", "format"])
 def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
     path = tmp_path / NAME
-    with checkpoint_beside(tmp_path, Net(), 1, {}):
+    with checkpoint_beside(tmp_path, Net(), 1, {}, {}):
         pass
     content = bytearray(path.read_bytes())
     if damage == "flip":
