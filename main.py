@@ -79,12 +79,11 @@ def federate(arguments: Arguments) -> None:
     # the model, and the imports that the ranks share when they are forked
     check_model(config, data_folder)
 
-    if advice := advise_on_cores(config, available_cores()):
-        print(f"note: {advice}")
-
     # the run's folder, a new one or that of the run that goes on
     resumed = Path(arguments.resume) if arguments.resume else None
     run_dir = resumed or make_run_folder(config, arguments.run_dir)
+    if advice := advise_on_cores(config, available_cores()):
+        print(f"note: {advice}")
     with used_alone(run_dir):
         save_config(run_dir, config)
 

@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from extra_utils.config import AttackConfig, Config, DefenseConfig
@@ -120,12 +121,15 @@ def check_known(where: str, key: str, known: Iterable[str]) -> None:
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """A rule's or attack's own keys: name to (type hint, default; MISSING where required)."""
-    hints = typing.get_type_hints(function, include_extras=True)
     keyword_only = [
         parameter
         for parameter in inspect.signature(function).parameters.values()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     ]
+    annotations = {parameter.name: parameter.annotation for parameter in keyword_only}
+    hints = typing.get_type_hints(  # of the others some need torch
+        SimpleNamespace(__annotations__=annotations), function.__globals__, include_extras=True
+    )
     empty = inspect.Parameter.empty
     return {
         p.name: (hints[p.name], MISSING if p.default is empty else p.default) for p in keyword_only

@@ -248,3 +248,19 @@ def test_torchrun_restarts_after_a_killed_worker_and_goes_on(
     assert out.splitlines()[-1] == f"run folder: {run_dir}"
     assert out.count("round 6/6") == 1
     assert_equal_runs(run_dir, undisturbed)
+
+
+@pytest.mark.slow
+def test_what_a_rule_remembers_goes_on_too(data_path: Path, tmp_path: Path) -> None:
+    """FoolsGold's history: stopped after round 2, resumed on another number of ranks."""
+    config = write_config(
+        tmp_path, data_path=str(data_path), num_clients=5, clients_per_round=4, num_train=500,
+        global_epochs=4, defense={"name": "foolsgold"}, attack={**ATTACK, "clients": [0, 2]},
+    )  # fmt: skip
+    whole = tmp_path / "whole"
+    assert run_main(f"--config={config}", f"--run_dir={whole}").returncode == 0
+    stop_after_round(config, tmp_path / "r", 2)
+    done = run_main(f"--resume={tmp_path / 'r'}", "--world_size=2")
+    assert done.returncode == 0, done.stderr
+    assert_equal_runs(tmp_path / "r", whole)
+    assert (whole / "detection.png").is_file()

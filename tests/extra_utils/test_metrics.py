@@ -26,7 +26,7 @@ EVALUATION = Evaluation(torch.tensor([[8, 2], [3, 7]]), torch.tensor([10.0]))
 
 def make_round(number: int, accuracy: float, **keys: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": "round", "round": number, "accuracy": accuracy, "loss": 1.0}
-    row |= {"source_recall": None, "attack_success_rate": None}
+    row |= dict.fromkeys(("source_recall", "attack_success_rate", "backdoor_success_rate"))
     return row | {"detection": {"precision": None, "recall": None}} | keys
 
 
