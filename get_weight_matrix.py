@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -192,7 +193,6 @@ class RuleRound:
         ranks.sum_exactly(self._rows)
         old = self._layout.pack(scored_values(model), statistics(model))
         updates = KeptUpdates(ranks, self._layout, old, self._own, self._shares)
-        self._own = {}
         samples = np.array(list(self._samples.values()), dtype=np.float64)
         assert self._config.num_clients is not None
         means = self._figures.class_means().numpy()
@@ -201,7 +201,7 @@ class RuleRound:
         if not verdict.weights.sum() > 0:
             raise ClientFailed("the rule has left out every client of this round")
         self._state = verdict.state
-        total = to_fixed_point(updates.combine(verdict), 1.0).long()
+        total = updates.combine(verdict, partial(to_fixed_point, weight=1.0))
         weights = verdict.weights.tolist() if verdict.combine is None else [None] * len(samples)
         flagged = [None] * len(samples) if verdict.flagged is None else verdict.flagged.tolist()
         reports = self._figures.reports(weights, flagged)

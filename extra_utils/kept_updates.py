@@ -1,14 +1,14 @@
 """A round's updates, kept for a rule that looks at each of them, and what the rule makes of them.
 
-A rank holds its own clients' models and, after one all_to_all, all clients' values of its own
-slice: (own clients + all clients / ranks) x values. Slices are whole blocks of a fixed size, and a
-block is always the same array, clients in ascending order; so the result has the same bytes for
-any number of ranks.
+A rank holds its own clients' models and, after an all_to_all, all clients' values of its own
+slice instead: max(own clients, all clients / ranks) x values and a little more. Slices are whole
+blocks of a fixed size, and a block is always the same array, clients in ascending order; so the
+result has the same bytes for any number of ranks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class KeptUpdates:
     def __init__(self, ranks: Ranks, layout: Layout, old: Tensor, own: dict[int, Tensor],
                  shares: list[list[int]]) -> None:  # fmt: skip
         """``old`` are the global model's blocks, ``own`` those of each of this rank's clients,
-        ``shares`` every rank's clients. All ranks call this."""
+        which are taken out of it, and ``shares`` every rank's clients. All ranks call this."""
         self._ranks, self._layout = ranks, layout
         self.client_ids = sorted(client for share in shares for client in share)
         self._layer = layout.layer_rows(self.client_ids, own, old)
@@ -121,8 +121,11 @@ class KeptUpdates:
         self._ranks.sum_exactly(bits)
         return self._layout.shape_layer(from_bits(bits)).numpy()
 
-    def combine(self, verdict: Verdict) -> Tensor:
-        """The step of the global model that the rule has decided on: [P] float64."""
+    def combine(self, verdict: Verdict, fix: Callable[[Tensor], Tensor]) -> Tensor:
+        """The step of the global model that the rule has decided on: [P] int64.
+
+        ``fix`` brings float64 values to fixed point. The updates are gone after it.
+        """
         weights = torch.from_numpy(verdict.weights)
         factors = 1.0 if verdict.factors is None else torch.from_numpy(verdict.factors)
         step = torch.zeros(self._layout.num_blocks, SLICE, dtype=torch.int64)
@@ -133,19 +136,23 @@ class KeptUpdates:
                 values = (weights * factors) @ block
             else:
                 values = torch.from_numpy(verdict.combine(block.numpy()))
-            step[number] = to_bits(values)
+            step[number] = fix(values)
+        del self._slices
         self._ranks.sum_exactly(step)
-        return self._layout.unpack(from_bits(step))
+        return self._layout.unpack(step)
 
     def _exchange(self, own: dict[int, Tensor], shares: list[list[int]]) -> Tensor:
-        """Every client's blocks of this rank's slice; in each turn a rank sends one client."""
+        """Every client's blocks of this rank's slice; in each turn a rank sends one client.
+
+        What was sent is let go, so that memory does not grow meanwhile.
+        """
         size = (self._mine.stop - self._mine.start) * SLICE
         received = torch.empty(len(self.client_ids) * size)
         start = 0
         for turn in range(max(map(len, shares))):
             has_one = [turn < len(share) for share in shares]
             is_sending = has_one[self._ranks.rank]
-            blocks = own[shares[self._ranks.rank][turn]] if is_sending else torch.empty(0)
+            blocks = own.pop(shares[self._ranks.rank][turn]) if is_sending else torch.empty(0)
             stop = start + sum(has_one) * size
             self._ranks.exchange(
                 blocks.flatten(),

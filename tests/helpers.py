@@ -47,6 +47,16 @@ def run_main(*options: str, timeout: float = 120, **how: Any) -> subprocess.Comp
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def run_tiny(tmp_path: Path, data_path: Path, *options: str, **keys: Any) -> Path:
+    """The folder of a finished tiny run."""
+    config = write_config(tmp_path, data_path=str(data_path), **keys)
+    run_dir = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+    done = run_main(f"--config={config}", f"--run_dir={run_dir}", *options)
+    assert done.returncode == 0, done.stderr
+    (run_dir / "said").write_text(done.stdout + done.stderr)
+    return run_dir
+
+
 def run_distributed(function: Callable[..., Any], world_size: int, folder: Path) -> list[Any]:
     """Calls ``function(ranks)`` on real ranks in a fresh interpreter; what each rank returned.
 

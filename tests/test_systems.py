@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,19 +20,9 @@ from extra_utils.model import build_model
 from extra_utils.my_dataset import open_dataset
 from extra_utils.random_streams import Purpose, stream
 from my_data_loader import TrainLoader, make_shards
-from tests.helpers import ROOT, read_rows, rows_without_times, run_main, write_config
+from tests.helpers import ROOT, read_rows, rows_without_times, run_main, run_tiny, write_config
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-
-
-def run_tiny(tmp_path: Path, data_path: Path, *options: str, **keys: Any) -> Path:
-    """The folder of a finished tiny run."""
-    config = write_config(tmp_path, data_path=str(data_path), **keys)
-    run_dir = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
-    done = run_main(f"--config={config}", f"--run_dir={run_dir}", *options)
-    assert done.returncode == 0, done.stderr
-    (run_dir / "said").write_text(done.stdout + done.stderr)
-    return run_dir
 
 
 def load(run_dir: Path) -> dict[str, torch.Tensor]:
@@ -120,77 +107,6 @@ def test_sync_batch_norm_trains_on_ranks_with_equal_steps(tmp_path: Path, data_p
     state = load(run_dir)
     assert state["bn1.num_batches_tracked"] == 2
     assert len(read_rows(run_dir, "point")) == 3
-
-
-def write_idx(folder: Path, name: str, array: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-    """An idx file as MNIST has them, gzipped where the name says so."""
-    content = bytes([0, 0, 8, array.ndim])
-    content += b"".join(size.to_bytes(4, "big") for size in array.shape) + array.tobytes()
-    (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "model_name", "packed"), [("mnist", "net", True),
-                         ("fashion_mnist", "mnist_net", False)])  # fmt: skip
-def test_idx_files_in_the_data_folder_are_read(
-    kind: str, model_name: str, packed: bool, tmp_path: Path
-) -> None:
-    data_path = tmp_path / "data"
-    data_path.mkdir()
-    generator = np.random.default_rng(0)
-    for name, size in (("train", 60), ("t10k", 20)):
-        images = generator.integers(256, size=(size, 28, 28), dtype=np.uint8)
-        labels = np.arange(size, dtype=np.uint8) % 10
-        end = ".gz" if packed else ""
-        write_idx(data_path, f"{name}-images-idx3-ubyte{end}", images)
-        write_idx(data_path, f"{name}-labels-idx1-ubyte{end}", labels)
-    run_dir = run_tiny(tmp_path, data_path, type=kind, model_name=model_name, num_train=60,
-                       num_test=20, eval_points=0)  # fmt: skip
-    (run,) = read_rows(run_dir, "run")
-    assert run["dataset"] == {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[kind]
-    assert not run["synthetic"]
-    assert (run["num_train"], run["num_test"]) == (60, 20)
-    dataset = open_dataset(next((data_path / ".fl-cache").iterdir()))
-    assert dataset.train.images.shape == (60, 28, 28, 1)
-    assert np.array_equal(dataset.test.images[..., 0], images)
-
-
-def cut_off(content: bytes) -> bytes:
-    return content[: len(content) * 2 // 3]
-
-
-DAMAGED = {
-    "cut off": ("train-images-idx3-ubyte", cut_off),
-    "packed and cut off": ("train-images-idx3-ubyte.gz", lambda c: cut_off(gzip.compress(c))),
-    "packed and changed": (
-        "t10k-labels-idx1-ubyte.gz", lambda c: (p := gzip.compress(c))[:15] + b"!!" + p[17:]
-    ),
-    "not packed at all": ("t10k-labels-idx1-ubyte.gz", lambda c: c),
-    "text": ("train-labels-idx1-ubyte", lambda _: b"<html>not found</html>"),
-    "empty": ("train-labels-idx1-ubyte", lambda _: b""),
-}  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "damage"), DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_idx_file_is_named(
-    name: str, damage: Callable[[bytes], bytes], tmp_path: Path
-) -> None:
-    generator = np.random.default_rng(0)
-    for split in ("train", "t10k"):
-        images = generator.integers(256, size=(20, 28, 28), dtype=np.uint8)
-        write_idx(tmp_path, f"{split}-images-idx3-ubyte", images)
-        write_idx(tmp_path, f"{split}-labels-idx1-ubyte", np.arange(20, dtype=np.uint8) % 10)
-    plain = tmp_path / name.removesuffix(".gz")
-    content = plain.read_bytes()
-    plain.unlink()
-    (tmp_path / name).write_bytes(damage(content))
-    config = write_config(tmp_path, type="mnist", data_path=str(tmp_path), download=False)
-    done = run_main(f"--config={config}", f"--output_dir={tmp_path / 'runs'}")
-    assert done.returncode == 2
-    message = f"MNIST was not to be had: {tmp_path / name} is damaged: "
-    assert re.fullmatch(rf"error: data_path: got [^\n]+{message}[^\n]+\n", done.stderr), done.stderr
-    assert list((tmp_path / ".fl-cache").iterdir()) == []
 
 
 @pytest.mark.slow
@@ -300,41 +216,3 @@ def test_debians_fashion_mnist_passes_85_percent(tmp_path: Path) -> None:
     rounds = read_rows(tmp_path / "r", "round")
     assert len(rounds) == 6
     assert rounds[-1]["accuracy"] > 85
-
-
-def test_a_backdoor_is_tested_on_stamped_images_of_the_other_classes(
-    tmp_path: Path, data_path: Path
-) -> None:
-    attack = {"name": "backdoor", "clients": [0, 1, 2], "target": 0, "share": 0.8, "size": 8}
-    run_dir = run_tiny(tmp_path, data_path, attack=attack, num_train=1200, global_epochs=4,
-                       eval_points=0, augment=False)  # fmt: skip
-    rates = [row["backdoor_success_rate"] for row in read_rows(run_dir, "round")]
-    assert all(0 <= rate <= 100 for rate in rates)
-    assert rates[-1] > 90  # the patch is easy to learn
-    rows = read_rows(run_dir, "round")
-    assert all(row["source_recall"] is None for row in rows)
-    (summary,) = read_rows(run_dir, "summary")
-    assert summary["backdoor_success_rate"] == pytest.approx(sum(rates[-3:]) / 3)
-
-
-def test_a_rule_that_filters_names_whom_it_left_out(tmp_path: Path, data_path: Path) -> None:
-    attack = {"name": "label_flip", "clients": [1, 3], "start_round": 2}
-    run_dir = run_tiny(tmp_path, data_path, attack=attack, num_clients=5, global_epochs=2,
-                       defense={"name": "oracle"}, eval_points=0)  # fmt: skip
-    clients = read_rows(run_dir, "client")
-    flagged = {(row["round"], row["client"]) for row in clients if row["flagged"]}
-    assert flagged == {(2, 1), (2, 3)}
-    weights = [row["weight"] for row in clients if row["round"] == 2]
-    assert weights == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3])
-    (_, first, second) = read_rows(run_dir, "round")
-    assert first["detection"] == {"precision": None, "recall": None}
-    assert second["detection"] == {"precision": 100.0, "recall": 100.0}
-    assert (run_dir / "detection.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_rule_that_leaves_nobody_ends_the_run(tmp_path: Path, data_path: Path) -> None:
-    config = write_config(tmp_path, data_path=str(data_path), attack={"name": "label_flip",
-                          "clients": [0, 1, 2]}, defense={"name": "oracle"})  # fmt: skip
-    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}")
-    assert done.returncode == 1
-    assert "round 1): the rule has left out every client of this round\nresume" in done.stderr

@@ -1,0 +1,47 @@
+"""Attacks and defences from the command line on real ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import read_rows, run_main, run_tiny, write_config
+
+
+def test_a_backdoor_is_tested_on_stamped_images_of_the_other_classes(
+    tmp_path: Path, data_path: Path
+) -> None:
+    attack = {"name": "backdoor", "clients": [0, 1, 2], "target": 0, "share": 0.8, "size": 8}
+    run_dir = run_tiny(tmp_path, data_path, attack=attack, num_train=1200, global_epochs=4,
+                       eval_points=0, augment=False)  # fmt: skip
+    rates = [row["backdoor_success_rate"] for row in read_rows(run_dir, "round")]
+    assert all(0 <= rate <= 100 for rate in rates)
+    assert rates[-1] > 90  # the patch is easy to learn
+    rows = read_rows(run_dir, "round")
+    assert all(row["source_recall"] is None for row in rows)
+    (summary,) = read_rows(run_dir, "summary")
+    assert summary["backdoor_success_rate"] == pytest.approx(sum(rates[-3:]) / 3)
+
+
+def test_a_rule_that_filters_names_whom_it_left_out(tmp_path: Path, data_path: Path) -> None:
+    attack = {"name": "label_flip", "clients": [1, 3], "start_round": 2}
+    run_dir = run_tiny(tmp_path, data_path, attack=attack, num_clients=5, global_epochs=2,
+                       defense={"name": "oracle"}, eval_points=0)  # fmt: skip
+    clients = read_rows(run_dir, "client")
+    flagged = {(row["round"], row["client"]) for row in clients if row["flagged"]}
+    assert flagged == {(2, 1), (2, 3)}
+    weights = [row["weight"] for row in clients if row["round"] == 2]
+    assert weights == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3])
+    (_, first, second) = read_rows(run_dir, "round")
+    assert first["detection"] == {"precision": None, "recall": None}
+    assert second["detection"] == {"precision": 100.0, "recall": 100.0}
+    assert (run_dir / "detection.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_rule_that_leaves_nobody_ends_the_run(tmp_path: Path, data_path: Path) -> None:
+    config = write_config(tmp_path, data_path=str(data_path), attack={"name": "label_flip",
+                          "clients": [0, 1, 2]}, defense={"name": "oracle"})  # fmt: skip
+    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}")
+    assert done.returncode == 1
+    assert "round 1): the rule has left out every client of this round\nresume" in done.stderr
