@@ -15,6 +15,7 @@ from extra_utils.config_reader import Given
 from extra_utils.errors import ConfigError
 from extra_utils.verdict import State, Updates, Verdict, by_samples
 from federal_defense.coordinates import median, num_trimmed, trimmed_mean
+from federal_defense.detector import class_mean
 from federal_defense.distances import geometric_median, krum, multi_krum, norm_clipping
 from federal_defense.output_layer import foolsgold, lfighter, oracle, tolpegin
 
@@ -41,6 +42,7 @@ DEFENSES: dict[str, Rule] = {
     "foolsgold": foolsgold,
     "tolpegin": tolpegin,
     "lfighter": lfighter,
+    "class_mean": class_mean,
     "oracle": oracle,
 }
 BOUNDS: dict[str, list[tuple[str, Callable[[int, dict[str, Any]], bool]]]] = {
@@ -56,6 +58,7 @@ BOUNDS: dict[str, list[tuple[str, Callable[[int, dict[str, Any]], bool]]]] = {
     "foolsgold": [("n >= 2", lambda n, _: n >= 2)],
     "tolpegin": [("n >= 3", lambda n, _: n >= 3)],
     "lfighter": [("n >= 3", lambda n, _: n >= 3)],
+    "class_mean": [("n >= 3", lambda n, _: n >= 3)],
 }
 
 
