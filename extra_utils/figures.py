@@ -143,22 +143,22 @@ def save(figure: Figure, path: Path) -> None:
 
 def draw_matrix(
     axes: Axes, values: NDArray[np.float64], columns: list[str],
-    *, numbers: str, diverging: bool = False,
+    *, numbers: str, shades: NDArray[np.float64] | None = None,
 ) -> None:  # fmt: skip
     """A matrix [rows, columns] in colours, with its numbers (``numbers`` is their format).
 
-    A large matrix is drawn without its numbers.
+    ``shades`` [rows, columns]: what the colours show instead, blue below 0 and red above. A large
+    matrix is drawn without its numbers.
     """
-    largest = float(np.abs(values).max()) or 1.0
-    low, high = (-largest, largest) if diverging else (0.0, largest)
-    image = axes.imshow(
-        values, cmap="RdBu_r" if diverging else "Blues", vmin=low, vmax=high, aspect="auto"
-    )
+    shown = values if shades is None else shades
+    largest = float(np.abs(shown).max()) or 1.0
+    low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
+    image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
     if len(columns) <= MOST_NAMES:
         axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     if max(values.shape) <= CELL_TEXT_LIMIT:
         for (row, column), value in np.ndenumerate(values):
-            color = "white" if abs(value) > 0.6 * largest else "black"
+            color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
             text = format(value, numbers)
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
     assert axes.figure is not None

@@ -165,11 +165,16 @@ def point_places(points: list[Row]) -> list[float]:
 
 
 def draw_class_means(run: RunData) -> None:
-    """class_mean.png: the weight matrix, clients x classes, of the last round."""
+    """class_mean.png: the weight matrix, clients x classes, of the last round.
+
+    The colours show how far each client is from the others, since classes differ anyway.
+    """
     last = [row for row in run.clients if row["round"] == run.clients[-1]["round"]]
     title = f"{run.title}, class means of the last layer, round {last[0]['round']}"
-    figure = draw_clients(run, last, [row["class_mean"] for row in last], title,
-                          numbers=".3f", diverging=True)  # fmt: skip
+    values = np.array([row["class_mean"] for row in last])
+    figure = draw_clients(run, last, values, title, numbers=".3f",
+                          shades=values - np.median(values, axis=0))  # fmt: skip
+    figure.axes[1].set_ylabel("above or below the clients' median")
     save(figure, run.folder / "class_mean.png")
 
 
@@ -179,12 +184,13 @@ def draw_partition(run: RunData) -> None:
     attackers = set((run.config["attack"] or {}).get("clients", []))
     rows = [{"client": c, "attacker": c in attackers, "flagged": None} for c in range(len(counts))]
     title = f"{run.title}, training images by client and class"
-    save(draw_clients(run, rows, counts, title, numbers=".0f"), run.folder / "partition.png")
+    figure = draw_clients(run, rows, np.array(counts, dtype=np.float64), title, numbers=".0f")
+    save(figure, run.folder / "partition.png")
 
 
 def draw_clients(
-    run: RunData, rows: list[Row], values: list[list[float]], title: str,
-    *, numbers: str, diverging: bool = False,
+    run: RunData, rows: list[Row], values: NDArray[np.float64], title: str,
+    *, numbers: str, shades: NDArray[np.float64] | None = None,
 ) -> Figure:  # fmt: skip
     """Clients x classes in colours; attackers' names are red, flagged clients' bold.
 
@@ -193,10 +199,9 @@ def draw_clients(
     columns, lines = (min(size, MOST_NAMES) for size in (len(values[0]), len(rows)))
     figure = Figure(figsize=(2 + 0.8 * columns, 2.2 + 0.35 * lines))
     axes = figure.add_subplot()
-    array = np.array(values, dtype=np.float64)
-    draw_matrix(axes, array, run.run["class_names"], numbers=numbers, diverging=diverging)
+    draw_matrix(axes, values, run.run["class_names"], numbers=numbers, shades=shades)
     axes.set_title(title)
-    name_clients(axes, rows, edge=array.shape[1] - 0.5)
+    name_clients(axes, rows, edge=values.shape[1] - 0.5)
     return figure
 
 

@@ -7,9 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from matplotlib.axis import Axis
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from extra_utils.config import Config
 from extra_utils.data_sources import prepare_data
@@ -30,6 +33,13 @@ def cifar_folder() -> Path:
     """The cache of CIFAR-10 under data/, or of the synthetic images where it is not there."""
     config = Config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
     return prepare_data(config).folder
+
+
+def plain_ticks(axis: Axis, places: Sequence[float]) -> None:
+    """Numbers as they are written on a logarithmic axis, and only these."""
+    axis.set_major_locator(FixedLocator(places))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def in_turns(runs: Mapping[str, Callable[[], float]], times: int) -> dict[str, list[float]]:

@@ -21,6 +21,7 @@ from tests.benchmarks.measure import (
     cifar_folder,
     in_turns,
     peak_pss,
+    plain_ticks,
     run_ours,
     spread,
 )
@@ -65,7 +66,9 @@ def draw(seconds: dict[int, list[float]], memory: dict[int, int], path: Path) ->
     axes.loglog(CLIENTS, medians, marker="o", label="seconds per round")
     axes.loglog(CLIENTS, [memory[n] / MIB / 1024 for n in CLIENTS], marker="s", label="memory, GiB")
     axes.set(xlabel="clients that exist", title="5,000 images trained in each round, 2 processes")
-    axes.grid(alpha=0.3, which="both")
+    plain_ticks(axes.xaxis, CLIENTS)
+    plain_ticks(axes.yaxis, [0.5, 1, 2, 4])
+    axes.grid(alpha=0.3)
     axes.legend()
     save(figure, path)
 

@@ -63,7 +63,7 @@ def test_suspicion_stays_when_the_evidence_is_gone_and_fades() -> None:
         verdict = class_mean(quiet, state)
         state = verdict.state
         assert verdict.flagged is not None
-        flagged_rounds += verdict.flagged.any()
+        flagged_rounds += int(verdict.flagged.any())
     assert 5 < flagged_rounds < 60
 
 
