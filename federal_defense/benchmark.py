@@ -31,7 +31,9 @@ from federal_defense.rules import DEFENSES
 
 MAIN = Path(__file__).parent.parent / "main.py"
 KEYS = {"comment": str, "base": dict, "attack": dict, "fractions": list[Fraction],
-        "partitions": list[str], "seeds": list[CountOrZero], "output_dir": str}  # fmt: skip
+        "partitions": list[str], "seeds": list[CountOrZero], "defenses": list[str],
+        "output_dir": str}  # fmt: skip
+OPTIONAL = ("comment", "defenses")
 COLUMNS = {
     "accuracy": "accuracy %",
     "source_recall": "source recall %",
@@ -64,6 +66,7 @@ class Plan:
     fractions: list[float]
     partitions: list[str]
     seeds: list[int]
+    defenses: list[str]
     output_dir: Path
 
     def cells(self) -> Iterator[Cell]:
@@ -71,7 +74,7 @@ class Plan:
         for seed in self.seeds:
             for partition in self.partitions:
                 for fraction in self.fractions:
-                    for defense in DEFENSES:
+                    for defense in self.defenses:
                         yield Cell(partition, fraction, defense, seed)
 
     def config_of(self, cell: Cell) -> dict[str, Any]:
@@ -98,11 +101,13 @@ def read_plan(path: Path) -> Plan:
     for key, value in values.items():
         check_known(str(path), key, KEYS)
         values[key] = check_value(str(path), key, value, KEYS[key])
-    missing = [key for key in KEYS if key not in values and key != "comment"]
+    missing = [key for key in KEYS if key not in values and key not in OPTIONAL]
     if missing:
         raise ConfigError(f"{path}: {missing[0]}: is missing")
     check_value(str(path), "base.num_clients", values["base"].get("num_clients"), Count)
     values.pop("comment", None)
+    for name in values.setdefault("defenses", list(DEFENSES)):
+        check_known(f"{path}: defenses", name, DEFENSES)
     return Plan(**{**values, "output_dir": Path(values["output_dir"])})
 
 
@@ -171,7 +176,7 @@ def table(plan: Plan, results: Results) -> str:
         for fraction in plan.fractions:
             head = [f"{partition}, {100 * fraction:g} % attackers", *COLUMNS.values()]
             lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-            for defense in DEFENSES:
+            for defense in plan.defenses:
                 figures = results.get((partition, fraction, defense))
                 if figures is not None:
                     cells = ["-" if v is None else f"{v:.1f}" for v in figures.values()]
@@ -207,7 +212,7 @@ def draw(plan: Plan, results: Results) -> Path:
     for row, partition in enumerate(plan.partitions):
         for column, fraction in enumerate(fractions):
             axes = figure.add_subplot(rows, columns, row * columns + column + 1)
-            for number, defense in enumerate(DEFENSES):
+            for number, defense in enumerate(plan.defenses):
                 figures = results.get((partition, fraction, defense))
                 if figures is None or figures["source_recall"] is None:
                     continue

@@ -11,8 +11,8 @@ import pytest
 from tests.extra_utils.test_image_files import make_folder
 from tests.helpers import ROOT, read_rows, run_main
 
-BENCHMARK = ROOT / "configs" / "defence_benchmark.json"  # of another command; see test_benchmark.py
-CONFIGS = sorted(set((ROOT / "configs").glob("*.json")) - {BENCHMARK})
+BENCHMARKS = set((ROOT / "configs").glob("*_benchmark.json"))  # see test_benchmark.py
+CONFIGS = sorted(set((ROOT / "configs").glob("*.json")) - BENCHMARKS)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=[path.stem for path in CONFIGS])

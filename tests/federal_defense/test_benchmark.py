@@ -34,6 +34,8 @@ def test_the_projects_own_plan_has_every_cell_and_tells_rules_the_true_number() 
     assert configs["krum"]["defense"] == {"name": "krum", "f": 8}
     assert configs["trimmed_mean"]["defense"] == {"name": "trimmed_mean", "beta": 0.4}
     assert configs["lfighter"]["attack"]["fraction"] == 0.4
+    own = benchmark.read_plan(CONFIG.with_name("class_mean_benchmark.json"))
+    assert len(list(own.cells())) == 3 * 3 * 2 * 2
 
 
 @pytest.mark.slow
@@ -41,8 +43,7 @@ def test_it_runs_every_cell_once_and_goes_on_where_it_stopped(
     data_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(benchmark, "DEFENSES", {"mean": None, "oracle": None})
-    path = write_plan(tmp_path, data_path)
+    path = write_plan(tmp_path, data_path, defenses=["mean", "oracle"])
     assert benchmark.main([f"--config={path}"]) == 0
     text = capsys.readouterr().out
     lines = [line for line in text.splitlines() if line.startswith("| `")]
@@ -61,6 +62,7 @@ def test_it_runs_every_cell_once_and_goes_on_where_it_stopped(
         ({"seeds": ["x"]}, "seeds: got"),
         ({"fractions": [2]}, "fractions: got"),
         ({"base": {"type": "cifar"}}, "base.num_clients: got null"),
+        ({"defenses": ["mean", "krumm"]}, 'unknown key "krumm"; did you mean "krum"'),
         ({"sedes": [1]}, 'unknown key "sedes"; did you mean "seeds"'),
     ],
 )
