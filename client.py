@@ -169,7 +169,7 @@ class Clients:
         loader = TrainLoader(dataset.train, self._shards[client_id], dataset.info, config)
         num_classes = dataset.num_classes
         loader.poison(poison(loader.labels, config, num_classes, client_id, round_index))
-        draws_points = self.num_points > 0 and (client_id == 0 or not config.only_0)
+        draws_points = config.eval_points and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
         client = Client(client_id, config, loader, eval_loader, self._observer)
         client.tamper = tampering(config, num_classes, client_id, round_index)
