@@ -25,7 +25,7 @@ from extra_utils.config_rules import (
     resolve,
 )
 from extra_utils.data_sources import known_classes, prepare_data
-from extra_utils.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
+from extra_utils.errors import ENDINGS, ConfigError, RunFailed, report
 from extra_utils.files import remove_partial_files, used_alone
 from extra_utils.my_dataset import open_dataset
 from extra_utils.process import available_cores
@@ -53,15 +53,8 @@ def main(argv: list[str]) -> int:
             join_torchrun(parse_arguments(argv), place)
         else:
             federate(parse_arguments(argv))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (RunFailed, ClientFailed) as error:
-        print(f"{BELOW_THE_BARS}error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{BELOW_THE_BARS}error: {describe_os_error(error)}", file=sys.stderr)
-        return 1
+    except ENDINGS as error:
+        return report(error, "" if isinstance(error, ConfigError) else BELOW_THE_BARS)
     except KeyboardInterrupt as error:
         print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C{error}", file=sys.stderr)
         return 130

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from extra_utils.compare import compare_runs
-from extra_utils.errors import ConfigError
+from extra_utils.errors import ENDINGS, report
 from extra_utils.figures import (
     ATTACKER,
     GLOBAL,
@@ -281,9 +281,8 @@ def main(argv: list[str]) -> int:
             draw_run(folders[0])
         else:
             print(compare_runs(folders))
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except ENDINGS as error:
+        return report(error)
     return 0
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from extra_utils.config import AttackConfig, Config, DefenseConfig
 from extra_utils.config_check import Count, CountOrZero, Fraction, check_value
 from extra_utils.config_reader import check_known, parse_arguments, read_json
-from extra_utils.errors import ConfigError, RunFailed, describe_os_error
+from extra_utils.errors import ENDINGS, ConfigError, RunFailed, report
 from extra_utils.files import write_whole
 from extra_utils.metrics import SUMMARY_ROUNDS, Row
 from extra_utils.metrics_reader import read_metrics
@@ -244,15 +244,8 @@ def main(argv: list[str]) -> int:
         text = table(plan, results)
         write_whole(plan.output_dir / "benchmark.md", (text + "\n").encode())
         print(f"{text}\n\nfigure: {draw(plan, results)}")
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except RunFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {describe_os_error(error)}", file=sys.stderr)
-        return 1
+    except ENDINGS as error:
+        return report(error)
     return 0
 
 
