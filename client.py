@@ -15,7 +15,7 @@ from extra_utils.config import Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.evaluation import Evaluation, evaluate
 from extra_utils.messages import Point, Update
-from extra_utils.model import integer_values, train_mode
+from extra_utils.model import integer_values, scored_values, train_mode
 from extra_utils.my_dataset import Dataset, Images, Labels
 from extra_utils.optimizer import Adam
 from extra_utils.progress import Observer
@@ -68,7 +68,7 @@ class Client:
                     points.append(self._point(local_model, epoch + 1, len(losses), since))
         diff = weight_diff(local_model, model)
         if self.tamper is not None:
-            diff.edit(self.tamper)
+            diff.edit(self.tamper, sum(value.numel() for value in scored_values(model)))
         return Update(
             client_id=self.client_id,
             num_samples=self.train_loader.num_samples,

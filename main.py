@@ -30,7 +30,7 @@ from extra_utils.files import remove_partial_files, used_alone
 from extra_utils.my_dataset import open_dataset
 from extra_utils.process import available_cores
 from extra_utils.resume import is_finished, read_resumed
-from extra_utils.run_folder import make_run_folder, save_config
+from extra_utils.run_folder import check_empty, make_run_folder, save_config
 from extra_utils.torchrun import Place, torchrun_place
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
 from federal_defense.rules import DEFENSES, check_bounds
@@ -78,6 +78,9 @@ def federate(arguments: Arguments) -> None:
     if advice := advise_on_cores(config, available_cores()):
         print(f"note: {advice}")
     with used_alone(run_dir):
+        if not resumed:
+            check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
+        remove_partial_files(run_dir)
         save_config(run_dir, config)
 
         # the ranks, and in them the rounds
@@ -96,7 +99,6 @@ def start(config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) ->
     from extra_utils.supervisor import start_ranks
 
     if is_resumed:
-        remove_partial_files(run_dir)
         load_checkpoint(run_dir / NAME)  # refused before any process starts
     hint = f"resume with: python main.py --resume {run_dir}"
     try:
@@ -149,7 +151,9 @@ def torchrun_folder(config: Config, arguments: Arguments, place: Place) -> tuple
     if before is not None and (before / "config.json").exists():
         remove_partial_files(before)
         return before, True
-    return make_run_folder(config, arguments.run_dir), False
+    run_dir = make_run_folder(config, arguments.run_dir)
+    remove_partial_files(run_dir)
+    return run_dir, False
 
 
 def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:

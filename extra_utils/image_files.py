@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from extra_utils.errors import RunFailed
 from extra_utils.my_dataset import Images, Split
-from extra_utils.process import available_cores, process_context
+from extra_utils.process import available_cores, end_with_parent, process_context
 
 CHUNK = 50  # files decoded by one task
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
@@ -149,6 +149,7 @@ def _prepare_worker() -> None:
 
     A picture of far more pixels than any camera's is no image to us, not just a warning.
     """
+    end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     warnings.simplefilter("error", Image.DecompressionBombWarning)

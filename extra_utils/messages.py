@@ -43,14 +43,19 @@ class WeightDiff:
             first.append(tensors.pop(0))
         return first, tensors
 
-    def edit(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Moves the local model so that each block is what the function makes of it."""
+    def edit(self, function: Callable[[Tensor], Tensor], num_first: int) -> None:
+        """Moves the local model so that each block of the first so many values is what the
+        function makes of it; running statistics, which come last, stay possible ones."""
         buffer = torch.empty(BLOCK, dtype=torch.float64)
+        done = 0
         for local, old in self._pairs:
+            if done == num_first:
+                return
             for start in range(0, len(old), BLOCK):
                 part = slice(start, start + BLOCK)
                 block = buffer[: len(old[part])].copy_(local[part]).sub_(old[part])
                 local[part] = function(block) + old[part]
+            done += len(old)
 
     def dense(self) -> Tensor:
         """All values [P] at once."""

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, describe_pixels
-from extra_utils.process import process_context
+from extra_utils.process import end_with_parent, process_context
 
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
 IDX_FILES = (
@@ -115,20 +115,26 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
 
 
 def _download(official: Official, data_path: Path) -> Dataset:
-    """Fetches into a folder of its own, and moves what came there only when it is whole."""
+    """Fetches into a folder of its own, and moves what came there only when it is whole.
+
+    Where data_path cannot be written, the files are unpacked for this run only.
+    """
     top = official.folder.split("/")[0]
     with _temporary_folder(data_path) as folder:
         if official.archive and (data_path / official.archive).is_file():
             shutil.copy(data_path / official.archive, folder)  # a whole one is only unpacked
         dataset = in_child(_read_torchvision, official, folder, True, growing=folder)
-        if not (data_path / top).exists():
+        if folder.parent == data_path and not (data_path / top).exists():
             (folder / top).rename(data_path / top)
     return dataset
 
 
 @contextlib.contextmanager
 def _temporary_folder(data_path: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=".downloading-", dir=data_path))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".downloading-", dir=data_path))
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="fl-data-"))
     try:
         yield folder
     finally:
@@ -175,6 +181,7 @@ def _folder_size(folder: Path) -> int:
 
 
 def _child(sender: Connection, function: Callable[..., Any], args: tuple[object, ...]) -> None:
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     socket.setdefaulttimeout(PATIENCE_S / 2)
     try:

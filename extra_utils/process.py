@@ -6,6 +6,8 @@ import math
 import multiprocessing
 import os
 import sys
+import threading
+from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -55,6 +57,18 @@ def _lines(path: Path) -> list[str]:
         return path.read_text().splitlines()
     except OSError:
         return []
+
+
+def end_with_parent() -> None:
+    """From now on this child process ends when its parent does, and lets go of all locks."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def is_stopped(pid: int) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from extra_utils.config import Config
 from extra_utils.config_rules import to_json
 from extra_utils.errors import ConfigError, describe_os_error
-from extra_utils.files import remove_partial_files, write_whole
+from extra_utils.files import PARTIAL, write_whole
 
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:
@@ -35,12 +35,16 @@ def save_config(run_dir: Path, config: Config) -> None:
 
 def _exact_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    remove_partial_files(folder)  # all that a run leaves that is killed at once
-    if any(folder.iterdir()):
+    check_empty(folder)
+    return folder
+
+
+def check_empty(folder: Path) -> None:
+    """A ConfigError where a run has been here; one that was killed at once leaves nothing whole."""
+    if any(not path.name.endswith(PARTIAL) for path in folder.iterdir()):
         raise ConfigError(
             f"command line: run_dir: got {folder}, which is not empty, must be a new folder"
         )
-    return folder
 
 
 def _dated_folder(config: Config) -> Path:

@@ -11,19 +11,18 @@ import os
 import shutil
 import signal
 import tempfile
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import connection, parent_process
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 from extra_utils.distributed_utils import process_group
 from extra_utils.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
 from extra_utils.marks import Marks
-from extra_utils.process import is_stopped, process_context
+from extra_utils.process import end_with_parent, is_stopped, process_context
 
 POLL_S = 0.1
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
@@ -91,7 +90,7 @@ def _rank_main(
 ) -> None:  # fmt: skip
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C, and ends the ranks
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     marks = setup.marks.writer(rank)
     try:
         with process_group(rank, setup.world_size, setup.meeting, setup.threads, marks) as ranks:
@@ -100,13 +99,6 @@ def _rank_main(
         with lock:
             sender.send(Report(rank, _is_waiting(setup.marks, rank), _describe(error)))
         os._exit(1)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
 
 
 def _is_waiting(marks: Marks, rank: int) -> bool:

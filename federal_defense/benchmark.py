@@ -113,22 +113,28 @@ def read_plan(path: Path) -> Plan:
 
 def run_cell(plan: Plan, cell: Cell) -> Path:
     """The finished run's folder. Raises RunFailed where it cannot be finished."""
-    folder = plan.output_dir / cell.name
+    folder, config = plan.output_dir / cell.name, plan.output_dir / f"{cell.name}.json"
+    text = json.dumps(plan.config_of(cell), indent=2) + "\n"
+    if config.is_file() and config.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"output_dir: got {plan.output_dir}, where {config.name} is of another plan; must be a "
+            "new folder"
+        )
     if not is_done(folder):
-        config = plan.output_dir / f"{cell.name}.json"
-        write_whole(config, (json.dumps(plan.config_of(cell), indent=2) + "\n").encode())
+        write_whole(config, text.encode())
         begun = (folder / "config.json").is_file()
         options = [f"--resume={folder}"] if begun else [f"--config={config}", f"--run_dir={folder}"]
         done = subprocess.run([sys.executable, str(MAIN), *options], capture_output=True, text=True)
         if done.returncode:
-            raise RunFailed(f"{cell.name}: {done.stderr.strip().splitlines()[-1]}")
+            _, _, reason = done.stderr.rpartition("error: ")
+            reason = reason.strip() or f"ended with exit status {done.returncode}"
+            raise RunFailed(f"{cell.name}: {reason}")
     return folder
 
 
 def is_done(folder: Path) -> bool:
-    return (folder / "metrics.jsonl").is_file() and any(
-        row["kind"] == "summary" for row in read_metrics(folder)[0]
-    )
+    """Whether all is written; the samples are a run's last picture."""
+    return (folder / "model.pth").is_file() and (folder / "samples.png").is_file()
 
 
 def figures_of(folder: Path) -> dict[str, float | None]:
@@ -138,7 +144,8 @@ def figures_of(folder: Path) -> dict[str, float | None]:
     clients = [row for row in rows if row["kind"] == "client"]
     last = max(row["round"] for row in clients) - SUMMARY_ROUNDS
     honest = [row for row in clients if row["round"] > last and not row["attacker"]]
-    flagged = None if honest[0]["flagged"] is None else share_flagged(honest)
+    flags = honest and honest[0]["flagged"] is not None
+    flagged = share_flagged(honest) if flags else None
     found = {key: summary[key] for key in list(COLUMNS)[:3]}
     return {**found, **summary["detection"], "flagged": flagged}
 
@@ -246,6 +253,9 @@ def main(argv: list[str]) -> int:
         print(f"{text}\n\nfigure: {draw(plan, results)}")
     except ENDINGS as error:
         return report(error)
+    except KeyboardInterrupt:
+        print("error: interrupted by Ctrl-C; the same command goes on", file=sys.stderr)
+        return 130
     return 0
 
 

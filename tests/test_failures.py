@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from extra_utils.files import used_alone
 from tests.helpers import ROOT, processes_of, read_rows, run_main, start_main, write_config
 
 
@@ -174,6 +175,20 @@ def test_a_decoder_that_is_killed_is_named(tmp_path: Path) -> None:
     message = f"error: {tmp_path}/photos: a process that decoded its images was killed\n"
     assert (process.returncode, err) == (1, message)
     assert os.listdir(tmp_path / "photos" / ".fl-cache") == []
+
+
+def test_decoders_end_with_their_parent_and_let_go_of_the_cache(tmp_path: Path) -> None:
+    process, _ = start_decoding(tmp_path / "photos", tmp_path / "r")
+    time.sleep(0.5)
+    process.kill()
+    process.communicate()
+    for _ in range(50):
+        if not processes_of(tmp_path / "r"):
+            break
+        time.sleep(0.1)
+    assert processes_of(tmp_path / "r") == []
+    with used_alone(tmp_path / "photos" / ".fl-cache"):  # raises where the lock is still held
+        pass
 
 
 def sockets_of(pids: list[int]) -> set[str]:

@@ -87,6 +87,16 @@ def test_a_diff_is_local_minus_global_in_the_order_of_memory() -> None:
         WeightDiff([new[0][:, ::2]], [old[0][:, ::2]])
 
 
+def test_an_attacker_edits_what_learns_and_leaves_running_statistics_possible() -> None:
+    old = [torch.zeros(BLOCK + 3), torch.ones(2)]
+    new = [torch.ones(BLOCK + 3), torch.tensor([0.5, 0.1])]
+    diff = WeightDiff(new, old)
+    diff.edit(lambda block: -10 * block, num_first=BLOCK + 3)
+    assert set(new[0].tolist()) == {-10.0}
+    assert new[1].tolist() == pytest.approx([0.5, 0.1])
+    assert diff.dense()[:2].tolist() == [-10.0, -10.0]
+
+
 def test_weight_diff_and_apply_are_inverse() -> None:
     old, new = nn.Linear(3, 2), nn.Linear(3, 2)
     total = to_fixed_point(weight_diff(new, old).dense(), 1.0).long()

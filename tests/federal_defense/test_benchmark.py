@@ -54,6 +54,10 @@ def test_it_runs_every_cell_once_and_goes_on_where_it_stopped(
     assert text.startswith((tmp_path / "out" / "benchmark.md").read_text())
     monkeypatch.setattr(subprocess, "run", pytest.fail)
     assert benchmark.main([f"--config={path}"]) == 0
+    capsys.readouterr()
+    path = write_plan(tmp_path, data_path, defenses=["mean", "oracle"], attack={"name": "scaling"})
+    assert benchmark.main([f"--config={path}"]) == 2
+    assert "is of another plan; must be a new folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -81,5 +85,5 @@ def test_a_run_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     path = write_plan(tmp_path, tmp_path, base={"num_clients": 5, "type": "nothing"})
     assert benchmark.main([f"--config={path}"]) == 1
     err = capsys.readouterr().err
-    assert err.splitlines()[-1].startswith("error: iid_0_mean_0: error: ")
+    assert err.splitlines()[-1].startswith("error: iid_0_mean_0: ")
     assert 'type: got "nothing"' in err
