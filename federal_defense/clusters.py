@@ -33,20 +33,3 @@ def squared_distances(gram: Array) -> Array:
     """norm(x_i - x_j)^2 [n, n] from the inner products of the points."""
     lengths = np.diag(gram)
     return np.maximum(lengths[:, None] + lengths[None, :] - 2 * gram, 0.0)
-
-
-def silhouette(points: Array, groups: NDArray[np.bool_]) -> float:
-    """The mean silhouette of two groups, from -1 to 1; 0 where there is one group only.
-
-    Source: Rousseeuw, Journal of Computational and Applied Mathematics 20, 1987.
-    """
-    if groups.all():
-        return 0.0
-    distances = np.sqrt(squared_distances(points @ points.T))
-    found = []
-    for place, is_first in enumerate(groups):
-        own, other = groups == is_first, groups != is_first
-        inside = distances[place, own].sum() / max(own.sum() - 1, 1)
-        outside = distances[place, other].mean()
-        found.append((outside - inside) / max(inside, outside) if own.sum() > 1 else 0.0)
-    return float(np.mean(found))
