@@ -20,9 +20,8 @@ from federal_defense.attacks import Poisoned, Stamp, backdoor_of, with_stamp
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
 UPRIGHT = ("mnist",)  # digits are not mirrored
-EVAL_PIXELS = (
-    1000 * 32 * 32
-)  # of a test batch at most: a larger one would take long and much memory
+# of a test batch at most, for the sake of memory and of timeout_s
+EVAL_PIXELS = 1000 * 32 * 32
 MOST_IN_BATCH = 1000
 
 

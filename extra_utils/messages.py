@@ -30,10 +30,8 @@ class WeightDiff:
     def blocks(self) -> Iterator[Tensor]:
         """float64 values, at most BLOCK at a time; each block uses the memory of the last."""
         buffer = torch.empty(BLOCK, dtype=torch.float64)
-        for local, old in self._pairs:
-            for start in range(0, len(old), BLOCK):
-                part = slice(start, start + BLOCK)
-                yield buffer[: len(old[part])].copy_(local[part]).sub_(old[part])
+        for local, old in self._parts():
+            yield buffer[: len(old)].copy_(local).sub_(old)
 
     def local(self, num_first: int) -> tuple[list[Tensor], list[Tensor]]:
         """The local model's tensors: those that hold the first so many values, and the others."""
@@ -46,20 +44,22 @@ class WeightDiff:
     def edit(self, function: Callable[[Tensor], Tensor], num_first: int) -> None:
         """Moves the local model so that each block of the first so many values is what the
         function makes of it; running statistics, which come last, stay possible ones."""
-        buffer = torch.empty(BLOCK, dtype=torch.float64)
         done = 0
-        for local, old in self._pairs:
+        for (local, old), block in zip(self._parts(), self.blocks(), strict=True):
             if done == num_first:
                 return
-            for start in range(0, len(old), BLOCK):
-                part = slice(start, start + BLOCK)
-                block = buffer[: len(old[part])].copy_(local[part]).sub_(old[part])
-                local[part] = function(block) + old[part]
+            local.copy_(function(block) + old)
             done += len(old)
 
     def dense(self) -> Tensor:
         """All values [P] at once."""
         return torch.cat([block.clone() for block in self.blocks()])
+
+    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Both models' values, at most BLOCK at a time; a part never crosses two tensors."""
+        for local, old in self._pairs:
+            for start in range(0, len(old), BLOCK):
+                yield local[start : start + BLOCK], old[start : start + BLOCK]
 
 
 def flat(tensor: Tensor) -> Tensor:
