@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from federal_defense import benchmark
+from federal_defense.benchmark_plan import read_plan
+from federal_defense.benchmark_results import Spread, spread_of, text_of
 from federal_defense.rules import DEFENSES
 from tests.helpers import ROOT, TINY
 
@@ -27,15 +30,20 @@ def write_plan(folder: Path, data_path: Path, **keys: Any) -> Path:
 
 
 def test_the_projects_own_plan_has_every_cell_and_tells_rules_the_true_number() -> None:
-    plan = benchmark.read_plan(CONFIG)
+    plan = read_plan(CONFIG)
     cells = list(plan.cells())
     assert len(cells) == len(set(cells)) == len(DEFENSES) * 3 * 2 * 2
     configs = {cell.defense: plan.config_of(cell) for cell in cells if cell.fraction == 0.4}
     assert configs["krum"]["defense"] == {"name": "krum", "f": 8}
     assert configs["trimmed_mean"]["defense"] == {"name": "trimmed_mean", "beta": 0.4}
     assert configs["lfighter"]["attack"]["fraction"] == 0.4
-    own = benchmark.read_plan(CONFIG.with_name("class_mean_benchmark.json"))
-    assert len(list(own.cells())) == 3 * 3 * 2 * 2
+
+
+def test_seeds_become_a_mean_and_a_sample_standard_deviation() -> None:
+    assert spread_of([1.0, 3.0]) == Spread(2.0, math.sqrt(2))
+    assert text_of(spread_of([1.0, 3.0])) == "2.0 ± 1.4"
+    assert text_of(spread_of([None, 3.0])) == "3.0"  # nobody was flagged under the other seed
+    assert text_of(spread_of([None, None])) == "-"
 
 
 @pytest.mark.slow

@@ -1,0 +1,163 @@
+"""What a benchmark's runs say: a table for each setting, and source recall against accuracy."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from extra_utils.config import AttackConfig, Config, DefenseConfig
+from extra_utils.metrics import SUMMARY_ROUNDS, Row
+from extra_utils.metrics_reader import read_metrics
+from federal_defense.benchmark_plan import Plan
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BASELINE = "mean"  # the rule whose run without attack stands beside the others
+MARKERS = "osD^v<>Phd*X"
+COLUMNS = {
+    "accuracy": "accuracy %",
+    "source_recall": "source recall %",
+    "attack_success_rate": "attack success %",
+    "recall": "attackers found %",
+    "precision": "flags that are right %",
+    "flagged": "honest clients flagged %",
+}
+
+
+def is_done(folder: Path) -> bool:
+    """Whether all is written; the samples are a run's last picture."""
+    return (folder / "model.pth").is_file() and (folder / "samples.png").is_file()
+
+
+def figures_of(folder: Path) -> dict[str, float | None]:
+    """A run's figures over its last rounds, by column."""
+    rows, _ = read_metrics(folder)
+    (summary,) = [row for row in rows if row["kind"] == "summary"]
+    clients = [row for row in rows if row["kind"] == "client"]
+    last = max(row["round"] for row in clients) - SUMMARY_ROUNDS
+    honest = [row for row in clients if row["round"] > last and not row["attacker"]]
+    flags = honest and honest[0]["flagged"] is not None
+    flagged = share_flagged(honest) if flags else None
+    found = {key: summary[key] for key in list(COLUMNS)[:3]}
+    return {**found, **summary["detection"], "flagged": flagged}
+
+
+def share_flagged(rows: list[Row]) -> float:
+    """Percent."""
+    return 100 * statistics.fmean(bool(row["flagged"]) for row in rows)
+
+
+class Spread(NamedTuple):
+    """A figure over the seeds: mean and sample standard deviation (of one seed alone: None)."""
+
+    mean: float
+    deviation: float | None
+
+
+def spread_of(values: list[float | None]) -> Spread | None:
+    """None where no seed has the figure."""
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        return None
+    deviation = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return Spread(statistics.fmean(numbers), deviation)
+
+
+Results = dict[tuple[str, float, str], dict[str, Spread | None]]
+
+
+def collect(plan: Plan) -> Results:
+    """What the seeds that are done say, by setting and rule."""
+    found: dict[tuple[str, float, str], list[dict[str, float | None]]] = {}
+    for cell in plan.cells():
+        folder = plan.output_dir / cell.name
+        if is_done(folder):
+            found.setdefault(cell[:3], []).append(figures_of(folder))
+    return {
+        key: {column: spread_of([one[column] for one in runs]) for column in COLUMNS}
+        for key, runs in found.items()
+    }
+
+
+def table(plan: Plan, results: Results) -> str:
+    """Markdown, one table for each setting."""
+    parts = [label(plan)]
+    for partition in plan.partitions:
+        for fraction in plan.fractions:
+            head = [title_of(partition, fraction), *COLUMNS.values()]
+            lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+            for defense in plan.defenses:
+                figures = results.get((partition, fraction, defense))
+                if figures is not None:
+                    cells = [text_of(spread) for spread in figures.values()]
+                    lines.append(f"| `{defense}` | {' | '.join(cells)} |")
+            parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def title_of(partition: str, fraction: float) -> str:
+    return f"{partition}, {100 * fraction:g} % attackers" if fraction else f"{partition}, no attack"
+
+
+def text_of(spread: Spread | None) -> str:
+    if spread is None:
+        return "-"
+    return f"{spread.mean:.1f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.1f}")
+
+
+def label(plan: Plan) -> str:
+    """The exact setting."""
+    settings = Config(
+        **{**plan.base, "attack": AttackConfig(name="-"), "defense": DefenseConfig(name="-")}
+    )
+    images = f"{settings.num_train:,}" if settings.num_train else "all"
+    return (
+        f"{settings.type}, {settings.model_name or 'net'}, {settings.num_clients} clients, "
+        f"{images} training images, {settings.global_epochs} rounds x {settings.local_epochs} "
+        f"epochs, batch {settings.batch_size}, Adam {settings.lr:g}, Dirichlet alpha "
+        f"{settings.alpha:g}, {plan.attack}; the last {SUMMARY_ROUNDS} rounds' mean, over seeds "
+        f"{plan.seeds} with sample standard deviation; krum, multi_krum and trimmed_mean are told "
+        "the number of attackers."
+    )
+
+
+def draw(plan: Plan, results: Results) -> Path:
+    """Source recall against accuracy, a panel for each attacked setting."""
+    from matplotlib.figure import Figure
+
+    from extra_utils.figures import save
+
+    fractions = [fraction for fraction in plan.fractions if fraction]
+    rows, columns = len(plan.partitions), max(len(fractions), 1)
+    figure = Figure(figsize=(5 * columns + 1.5, 4 * rows), layout="constrained")
+    for row, partition in enumerate(plan.partitions):
+        for column, fraction in enumerate(fractions):
+            axes = figure.add_subplot(rows, columns, row * columns + column + 1)
+            clean = results.get((partition, 0, BASELINE))
+            if clean is not None:
+                draw_point(axes, clean, f"{BASELINE}, no attack", marker="+", color="grey")
+            for number, defense in enumerate(plan.defenses):
+                found = results.get((partition, fraction, defense))
+                if found is not None:
+                    marker, color = MARKERS[number % len(MARKERS)], f"C{number % 10}"
+                    draw_point(axes, found, defense, marker=marker, color=color)
+            axes.set(xlabel="source recall (%)", ylabel="accuracy (%)",
+                     title=title_of(partition, fraction))  # fmt: skip
+            axes.grid(alpha=0.3)
+    handles = {name: handle for axes in figure.axes
+               for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper")
+    path = plan.output_dir / "benchmark.png"
+    save(figure, path)
+    return path
+
+
+def draw_point(
+    axes: Axes, found: dict[str, Spread | None], name: str, *, marker: str, color: str
+) -> None:
+    x, y = found["source_recall"], found["accuracy"]
+    if x is not None and y is not None:
+        axes.errorbar(x.mean, y.mean, y.deviation, x.deviation, fmt=marker, color=color,
+                      elinewidth=0.7, label=name)  # fmt: skip
