@@ -24,6 +24,7 @@ COLUMNS = {
     "precision": "flags that are right %",
     "flagged": "honest clients flagged %",
 }
+OF_ATTACKERS = ("recall", "precision")  # columns that say nothing where nobody attacks
 
 
 def is_done(folder: Path) -> bool:
@@ -86,12 +87,13 @@ def table(plan: Plan, results: Results) -> str:
     parts = [label(plan)]
     for partition in plan.partitions:
         for fraction in plan.fractions:
-            head = [title_of(partition, fraction), *COLUMNS.values()]
+            columns = [key for key in COLUMNS if fraction or key not in OF_ATTACKERS]
+            head = [title_of(partition, fraction), *(COLUMNS[key] for key in columns)]
             lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
             for defense in plan.defenses:
                 figures = results.get((partition, fraction, defense))
                 if figures is not None:
-                    cells = [text_of(spread) for spread in figures.values()]
+                    cells = [text_of(figures[key]) for key in columns]
                     lines.append(f"| `{defense}` | {' | '.join(cells)} |")
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
@@ -112,14 +114,15 @@ def label(plan: Plan) -> str:
     settings = Config(
         **{**plan.base, "attack": AttackConfig(name="-"), "defense": DefenseConfig(name="-")}
     )
+    attack = ", ".join(f"{key} {value}" for key, value in plan.attack.items())
     images = f"{settings.num_train:,}" if settings.num_train else "all"
     return (
         f"{settings.type}, {settings.model_name or 'net'}, {settings.num_clients} clients, "
         f"{images} training images, {settings.global_epochs} rounds x {settings.local_epochs} "
         f"epochs, batch {settings.batch_size}, Adam {settings.lr:g}, Dirichlet alpha "
-        f"{settings.alpha:g}, {plan.attack}; the last {SUMMARY_ROUNDS} rounds' mean, over seeds "
-        f"{plan.seeds} with sample standard deviation; krum, multi_krum and trimmed_mean are told "
-        "the number of attackers."
+        f"{settings.alpha:g}, attack: {attack}; the mean of the last {SUMMARY_ROUNDS} rounds, over "
+        f"seeds {plan.seeds} with sample standard deviation; krum, multi_krum and trimmed_mean are "
+        "told the number of attackers."
     )
 
 
