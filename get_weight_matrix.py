@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -201,7 +200,7 @@ class RuleRound:
         if not verdict.weights.sum() > 0:
             raise ClientFailed("the rule has left out every client of this round")
         self._state = verdict.state
-        total = updates.combine(verdict, partial(to_fixed_point, weight=1.0))
+        total = updates.combine(verdict, to_fixed_point)
         weights = verdict.weights.tolist() if verdict.combine is None else [None] * len(samples)
         flagged = [None] * len(samples) if verdict.flagged is None else verdict.flagged.tolist()
         reports = self._figures.reports(weights, flagged)
@@ -221,7 +220,7 @@ def checked_blocks(update: Update) -> Iterator[Tensor]:
         yield block
 
 
-def to_fixed_point(diff: Tensor, weight: float) -> Tensor:
+def to_fixed_point(diff: Tensor, weight: float | Tensor) -> Tensor:
     """round(weight * diff * 2^44), in place: whole numbers, of which sums as int64 are exact."""
     return diff.mul_(weight * FIXED_POINT).round_()
 

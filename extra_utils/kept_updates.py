@@ -121,22 +121,24 @@ class KeptUpdates:
         self._ranks.sum_exactly(bits)
         return self._layout.shape_layer(from_bits(bits)).numpy()
 
-    def combine(self, verdict: Verdict, fix: Callable[[Tensor], Tensor]) -> Tensor:
+    def combine(self, verdict: Verdict, fix: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """The step of the global model that the rule has decided on: [P] int64.
 
-        ``fix`` brings float64 values to fixed point. The updates are gone after it.
+        ``fix`` brings float64 values times their weight to fixed point. A weighted mean is a sum
+        of integers, as without a rule: whoever leaves nobody out gets the same bytes. The updates
+        are gone after it.
         """
-        weights = torch.from_numpy(verdict.weights)
-        factors = 1.0 if verdict.factors is None else torch.from_numpy(verdict.factors)
+        weights = torch.from_numpy(verdict.weights)[:, None]  # [n, 1]
+        factors = 1.0 if verdict.factors is None else torch.from_numpy(verdict.factors)[:, None]
         step = torch.zeros(self._layout.num_blocks, SLICE, dtype=torch.int64)
         for number, block in self._blocks():
             if number >= self._layout.scored_blocks:
-                values = weights @ block
+                fixed = fix(block, weights)
             elif verdict.combine is None:
-                values = (weights * factors) @ block
+                fixed = fix(block, weights * factors)
             else:
-                values = torch.from_numpy(verdict.combine(block.numpy()))
-            step[number] = fix(values)
+                fixed = fix(torch.from_numpy(verdict.combine(block.numpy()))[None], torch.ones(1))
+            step[number] = fixed.long().sum(dim=0)
         del self._slices
         self._ranks.sum_exactly(step)
         return self._layout.unpack(step)

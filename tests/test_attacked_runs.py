@@ -45,3 +45,16 @@ def test_a_rule_that_leaves_nobody_ends_the_run(tmp_path: Path, data_path: Path)
     done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}")
     assert done.returncode == 1
     assert "round 1): the rule has left out every client of this round\nresume" in done.stderr
+
+
+def test_a_rule_that_leaves_nobody_out_is_the_mean_to_the_byte(
+    tmp_path: Path, data_path: Path
+) -> None:
+    models = []
+    for name in ("mean", "oracle"):
+        folder = tmp_path / name
+        folder.mkdir()
+        run_dir = run_tiny(folder, data_path, num_clients=5, defense={"name": name},
+                           partition="dirichlet", eval_points=0)  # fmt: skip
+        models.append((run_dir / "model.pth").read_bytes())
+    assert models[0] == models[1]
