@@ -92,6 +92,11 @@ def read_config(arguments: Arguments, attacks: Table, defenses: Table) -> tuple[
     path = Path(arguments.config)
     values = read_json(path)
     given = _override(Given(values, dict.fromkeys(values, str(path))), arguments.overrides)
+    return config_of(given, path, attacks, defenses), given
+
+
+def config_of(given: Given, path: Path, attacks: Table, defenses: Table) -> Config:
+    """The checked config of the keys that were given, in the file at ``path`` for the most part."""
     if "type" not in given.values:
         choices = ", ".join(typing.get_args(typing.get_type_hints(Config)["type"]))
         raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
@@ -108,7 +113,7 @@ def read_config(arguments: Arguments, attacks: Table, defenses: Table) -> tuple[
         else:
             checked[key] = check_value(where, key, value, hints[key])
     checked["name"] = path.stem if checked["name"] is None else checked["name"]
-    return Config(**checked), given
+    return Config(**checked)
 
 
 def check_known(where: str, key: str, known: Iterable[str]) -> None:

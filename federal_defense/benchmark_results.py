@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from extra_utils.config import AttackConfig, Config, DefenseConfig
+from extra_utils.config_reader import read_json
 from extra_utils.metrics import SUMMARY_ROUNDS, Row
 from extra_utils.metrics_reader import read_metrics
 from federal_defense.benchmark_plan import Plan
@@ -24,6 +24,9 @@ COLUMNS = {
     "precision": "flags that are right %",
     "flagged": "honest clients flagged %",
 }
+SHOWN = ("model_name", "num_clients", "num_train", "augment", "alpha", "global_epochs",
+         "local_epochs", "batch_size", "lr")  # fmt: skip
+UNSHOWN = ("type", "data_path", "output_dir", "world_size", "eval_points", "timeout_s")
 OF_ATTACKERS = ("recall", "precision")  # columns that say nothing where nobody attacks
 
 
@@ -82,25 +85,35 @@ def collect(plan: Plan) -> Results:
     }
 
 
+def done_folders(plan: Plan) -> list[Path]:
+    folders = (plan.output_dir / cell.name for cell in plan.cells())
+    return [folder for folder in folders if is_done(folder)]
+
+
 def table(plan: Plan, results: Results) -> str:
     """Markdown, one table for each setting."""
     parts = [label(plan)]
     for partition in plan.partitions:
         for fraction in plan.fractions:
             columns = [key for key in COLUMNS if fraction or key not in OF_ATTACKERS]
-            head = [title_of(partition, fraction), *(COLUMNS[key] for key in columns)]
+            head = [title_of(plan, partition, fraction), *(COLUMNS[key] for key in columns)]
             lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
             for defense in plan.defenses:
                 figures = results.get((partition, fraction, defense))
                 if figures is not None:
                     cells = [text_of(figures[key]) for key in columns]
-                    lines.append(f"| `{defense}` | {' | '.join(cells)} |")
+                else:
+                    reason = plan.refused.get((fraction, defense), "not run to its end")
+                    cells = [reason, *[""] * (len(columns) - 1)]
+                lines.append(f"| `{defense}` | {' | '.join(cells)} |")
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
 
-def title_of(partition: str, fraction: float) -> str:
-    return f"{partition}, {100 * fraction:g} % attackers" if fraction else f"{partition}, no attack"
+def title_of(plan: Plan, partition: str, fraction: float) -> str:
+    if not fraction:
+        return f"{partition}, no attack"
+    return f"{partition}, {plan.num_attackers(fraction)} of {plan.base['num_clients']} attack"
 
 
 def text_of(spread: Spread | None) -> str:
@@ -110,20 +123,25 @@ def text_of(spread: Spread | None) -> str:
 
 
 def label(plan: Plan) -> str:
-    """The exact setting."""
-    settings = Config(
-        **{**plan.base, "attack": AttackConfig(name="-"), "defense": DefenseConfig(name="-")}
-    )
+    """The exact setting, as the runs' own folders have it."""
+    first = done_folders(plan)[0]
+    config, dataset = read_json(first / "config.json"), dataset_of(first)
+    shown = [*SHOWN, *(key for key in plan.base if key not in SHOWN and key not in UNSHOWN)]
+    config["num_train"] = config["num_train"] or "all"
+    settings = ", ".join(f"{key} {config[key]}" for key in shown)
     attack = ", ".join(f"{key} {value}" for key, value in plan.attack.items())
-    images = f"{settings.num_train:,}" if settings.num_train else "all"
+    seeds = ", ".join(map(str, plan.seeds))
     return (
-        f"{settings.type}, {settings.model_name or 'net'}, {settings.num_clients} clients, "
-        f"{images} training images, {settings.global_epochs} rounds x {settings.local_epochs} "
-        f"epochs, batch {settings.batch_size}, Adam {settings.lr:g}, Dirichlet alpha "
-        f"{settings.alpha:g}, attack: {attack}; the mean of the last {SUMMARY_ROUNDS} rounds, over "
-        f"seeds {plan.seeds} with sample standard deviation; krum, multi_krum and trimmed_mean are "
-        "told the number of attackers."
+        f"{dataset}: {settings}; attack: {attack}. The mean of the last {SUMMARY_ROUNDS} rounds, "
+        f"over seeds {seeds} with the sample standard deviation. krum, multi_krum and trimmed_mean "
+        "are told the number of attackers, oracle who they are."
     )
+
+
+def dataset_of(folder: Path) -> str:
+    """A run's data set by name, which says so where it is synthetic."""
+    rows, _ = read_metrics(folder)
+    return str(next(row["dataset"] for row in rows if row["kind"] == "run"))
 
 
 def draw(plan: Plan, results: Results) -> Path:
@@ -147,10 +165,11 @@ def draw(plan: Plan, results: Results) -> Path:
                     marker, color = MARKERS[number % len(MARKERS)], f"C{number % 10}"
                     draw_point(axes, found, defense, marker=marker, color=color)
             axes.set(xlabel="source recall (%)", ylabel="accuracy (%)",
-                     title=title_of(partition, fraction))  # fmt: skip
+                     title=title_of(plan, partition, fraction))  # fmt: skip
             axes.grid(alpha=0.3)
     handles = {name: handle for axes in figure.axes
                for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}  # fmt: skip
+    figure.suptitle(dataset_of(done_folders(plan)[0]))
     figure.legend(handles.values(), handles.keys(), loc="outside right upper")
     path = plan.output_dir / "benchmark.png"
     save(figure, path)
