@@ -33,7 +33,7 @@ from extra_utils.resume import is_finished, read_resumed
 from extra_utils.run_folder import check_empty, make_run_folder, save_config
 from extra_utils.torchrun import Place, torchrun_place
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
-from federal_defense.rules import DEFENSES, check_bounds
+from federal_defense.rules import DEFENSES, check_bounds, check_num_classes, warn_of_attackers
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,6 +71,8 @@ def federate(arguments: Arguments) -> None:
 
     # the model, and the imports that the ranks share when they are forked
     check_model(config, data_folder)
+    if warning := warn_of_attackers(config):
+        print(f"warning: {warning}", file=sys.stderr)
 
     # the run's folder, a new one or that of the run that goes on
     resumed = Path(arguments.resume) if arguments.resume else None
@@ -248,6 +250,7 @@ def checked_data(config: Config, given: Given) -> Path:
     data = prepare_data(config)
     dataset = open_dataset(data.folder)
     check_classes(config, given, dataset.info.class_names)
+    check_num_classes(config, given, dataset.num_classes)
     check_sizes(config, given, dataset.info.name, len(dataset.train), len(dataset.test))
     if data.notice:
         print(data.notice, flush=True)

@@ -45,7 +45,7 @@ def check_rules(config: Config, given: Given) -> None:
 def check_classes(config: Config, given: Given, class_names: list[str]) -> None:
     """A ConfigError when the attack names a class that the data set lacks."""
     parameters = config.attack.parameters if config.attack else {}
-    for key in ("source", "target"):
+    for key in ("source",) if parameters.get("source") == "all" else ("source", "target"):
         number = parameters.get(key)
         if isinstance(number, int) and number >= len(class_names):
             place = given.where.get(f"attack.{key}", given.where["attack"])

@@ -116,6 +116,8 @@ def _read_config(folder: Path, num_classes: int, problems: list[str]) -> dict[st
         config = read_json(path)
         name = check_value(str(path), "name", config.get("name"), str)
         attack = check_value(str(path), "attack", config.get("attack"), dict | None) or {}
+        if attack.get("source") == "all":
+            attack = {key: value for key, value in attack.items() if key != "target"}
         for key in shapes.keys() & attack.keys():
             check_value(str(path), f"attack.{key}", attack[key], shapes[key])
     except ConfigError as problem:

@@ -58,7 +58,17 @@ BOUNDS: dict[str, list[tuple[str, Callable[[int, dict[str, Any]], bool]]]] = {
     "foolsgold": [("n >= 2", lambda n, _: n >= 2)],
     "tolpegin": [("n >= 3", lambda n, _: n >= 3)],
     "lfighter": [("n >= 3", lambda n, _: n >= 3)],
-    "class_mean": [("n >= 3", lambda n, _: n >= 3)],
+    "class_mean": [("n >= 5", lambda n, _: n >= 5)],
+}
+LEAST_CLASSES = {"class_mean": 5}  # of fewer, source and target are too large a part
+ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attackers among n clients
+    **dict.fromkeys(
+        ("median", "geometric_median", "tolpegin", "lfighter", "class_mean"),
+        lambda n, _: (n - 1) // 2,
+    ),
+    "trimmed_mean": lambda n, own: num_trimmed(n, own["beta"]),
+    "krum": lambda _, own: int(own["f"]),
+    "multi_krum": lambda _, own: int(own["f"]),
 }
 
 
@@ -72,6 +82,28 @@ def check_bounds(config: Config, given: Given) -> None:
             got = ", ".join(f"{key}={value}" for key, value in {"n": n, **parameters}.items())
             where = given.where.get("defense", "default")
             raise ConfigError(f"{where}: defense: {name} needs {bound}, got {got}")
+
+
+def check_num_classes(config: Config, given: Given, num_classes: int) -> None:
+    """A ConfigError where the rule cannot work with so few classes."""
+    name = config.defense.name
+    least = LEAST_CLASSES.get(name, 0)
+    if num_classes < least:
+        where = given.where.get("defense", "default")
+        raise ConfigError(
+            f"{where}: defense: {name} needs at least {least} classes, got {num_classes}"
+        )
+
+
+def warn_of_attackers(config: Config) -> str:
+    """A line where more clients attack than the rule is made for; "" where not, or not known."""
+    name, n = config.defense.name, config.num_clients
+    assert n is not None
+    found = len(config.attack.clients) if config.attack else 0
+    if name not in ASSUMED or config.clients_per_round != n:
+        return ""
+    most = ASSUMED[name](n, config.defense.parameters)
+    return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
 
 
 def rule_of(config: Config) -> Callable[[Updates, State], Verdict]:
