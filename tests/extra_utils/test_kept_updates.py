@@ -13,7 +13,7 @@ from torch import nn
 from extra_utils.distributed_utils import Ranks
 from extra_utils.messages import Update, WeightDiff
 from extra_utils.model import float_values, integer_values
-from extra_utils.verdict import by_samples
+from extra_utils.verdict import State, Updates, Verdict, by_samples
 from federal_defense.rules import DEFENSES, rule_of
 from get_weight_matrix import FIXED_POINT, Figures, RuleRound, class_mean
 from tests.federal_defense.test_rules import Dense, judge, make_config, step_of
@@ -61,6 +61,49 @@ def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
         found[name] = [result.total.tolist()[::101], int(result.total.sum()), rows,
                        result.counters.tolist()]  # fmt: skip
     return found
+
+
+class Spy:
+    """A rule that answers as the mean, and keeps what it was given."""
+
+    def __call__(self, updates: Updates, state: State) -> Verdict:
+        self.layer, self.class_means = updates.output_layer(), updates.class_means
+        self.gram = updates.gram()
+        return Verdict(by_samples(updates), state=state)
+
+
+def look_at_updates(ranks: Ranks) -> dict[str, Any]:
+    """What a rule is given of three clients, and the same from their models themselves."""
+    torch.manual_seed(0)
+    model, locals_, spy = Small(), [Small() for _ in range(3)], Spy()
+    config, figures = make_config("mean", 3), Figures(model, num_points=0, clients_per_round=3)
+    aggregation = RuleRound(model, figures, spy, config, {})
+    shares = [list(range(rank, 3, ranks.world_size)) for rank in range(ranks.world_size)]
+    aggregation.begin(1, dict.fromkeys(range(3), 4), shares)
+    for client in shares[ranks.rank]:
+        local = locals_[client]
+        diff = WeightDiff(float_values(local), float_values(model))
+        aggregation.add(Update(client, 4, diff, integer_values(local), class_mean(local), 0.5))
+    aggregation.reduce(ranks, model)
+    layers = [
+        torch.cat([local.last.weight - model.last.weight,
+                   (local.last.bias - model.last.bias)[:, None]], dim=1).tolist()
+        for local in locals_
+    ]  # fmt: skip
+    means = [(local.last.weight.mean(dim=1) + local.last.bias / 2000).tolist()
+             for local in locals_]  # fmt: skip
+    rows = [nn.utils.parameters_to_vector(local.parameters())
+            - nn.utils.parameters_to_vector(model.parameters()) for local in locals_]  # fmt: skip
+    diffs = torch.stack(rows)
+    return {"seen": [spy.layer.tolist(), spy.class_means.tolist(), spy.gram.tolist()],
+            "own": [layers, means, (diffs @ diffs.T).tolist()]}  # fmt: skip
+
+
+def test_a_rule_is_given_what_the_models_say(tmp_path: Path) -> None:
+    for found in run_distributed(look_at_updates, 2, tmp_path):
+        for seen, own in zip(found["seen"], found["own"], strict=True):
+            assert np.shape(seen) == np.shape(own)
+            assert np.allclose(seen, own, rtol=1e-4, atol=1e-6)
 
 
 def test_all_rules_give_the_same_bytes_on_any_number_of_ranks(tmp_path: Path) -> None:

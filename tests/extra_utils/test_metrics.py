@@ -12,10 +12,12 @@ import torch
 
 from extra_utils.config import AttackConfig
 from extra_utils.evaluation import Evaluation
+from extra_utils.messages import ClientReport
 from extra_utils.metrics import (
     MetricsWriter,
     Stopwatch,
     attack_rates,
+    detection,
     summarize,
     versions,
 )
@@ -54,6 +56,29 @@ def test_the_summary_is_the_mean_of_the_last_three_rounds() -> None:
 def test_what_is_null_in_some_rounds_is_averaged_over_the_others() -> None:
     rounds = [make_round(1, 1.0, source_recall=50.0), make_round(2, 1.0, source_recall=None)]
     assert summarize(rounds, EVALUATION)["source_recall"] == 50.0
+
+
+def make_report(client_id: int, flagged: bool | None) -> ClientReport:
+    return ClientReport(client_id, 1, None, 0.0, [], [], flagged)
+
+
+@pytest.mark.parametrize(
+    ("flags", "attackers", "precision", "recall"),
+    [
+        ({1, 2, 4}, {1, 3, 9}, 100 / 3, 50.0),  # client 9 is not in this round
+        ({2}, {1, 3}, 0.0, 0.0),
+        (set(), {1, 3}, None, 0.0),  # no flag is not a right one
+        ({2}, {9}, 0.0, None),
+        (None, {1, 3}, None, None),  # a rule that does not flag
+    ],
+)
+def test_detection_is_the_definitions(
+    flags: set[int] | None, attackers: set[int], precision: float | None, recall: float | None
+) -> None:
+    reports = [make_report(client, None if flags is None else client in flags)
+               for client in range(5)]  # fmt: skip
+    found = detection(reports, attackers)
+    assert found == {"precision": pytest.approx(precision), "recall": pytest.approx(recall)}
 
 
 def test_attack_rates_are_the_definitions() -> None:

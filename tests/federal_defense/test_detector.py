@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from extra_utils.verdict import Array
+from extra_utils.verdict import Array, State
 from federal_defense.detector import class_mean, evidence, least_ratio, smaller_group
 from tests.federal_defense.test_rules import Dense
 
@@ -38,6 +38,19 @@ def test_attackers_are_found_without_knowing_how_many(n: int, num_attackers: int
 def test_rounds_without_attack_are_left_alone(n: int) -> None:
     suspected = [(evidence(weight_matrix(n, 0, seed)) > 0).mean() for seed in range(200)]
     assert np.mean(suspected) < 0.02  # of the clients, in 200 rounds of pure noise
+
+
+@pytest.mark.parametrize("n", [5, 10, 20])
+def test_memory_does_not_make_much_of_a_false_alarm(n: int) -> None:
+    shares = []
+    for run in range(20):
+        state: State = {}
+        for turn in range(30):
+            verdict = class_mean(updates_of(weight_matrix(n, 0, 100 * run + turn)), state)
+            state = verdict.state
+            assert verdict.flagged is not None
+            shares.append(verdict.flagged.mean())
+    assert np.mean(shares) < 0.03  # of the clients, in 20 runs of 30 rounds
 
 
 def test_equal_clients_are_left_alone() -> None:
