@@ -47,6 +47,21 @@ def test_a_rule_that_leaves_nobody_ends_the_run(tmp_path: Path, data_path: Path)
     assert "round 1): the rule has left out every client of this round\nresume" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["class_mean", "lfighter"])
+def test_label_flippers_are_found_in_a_whole_run(
+    name: str, tmp_path: Path, data_path: Path
+) -> None:
+    attack = {"name": "label_flip", "clients": [1, 4, 6, 8]}
+    run_dir = run_tiny(tmp_path, data_path, attack=attack, num_clients=10, defense={"name": name},
+                       num_train=3000, batch_size=8, global_epochs=3, local_epochs=1,
+                       eval_points=0, augment=False, type="synthetic")  # fmt: skip
+    flagged = {(row["round"], row["client"]) for row in read_rows(run_dir, "client")
+               if row["flagged"]}  # fmt: skip
+    assert flagged == {(number, client) for number in (1, 2, 3) for client in (1, 4, 6, 8)}
+
+
+@pytest.mark.slow
 def test_a_rule_that_leaves_nobody_out_is_the_mean_to_the_byte(
     tmp_path: Path, data_path: Path
 ) -> None:
