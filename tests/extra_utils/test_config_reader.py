@@ -207,6 +207,9 @@ def test_a_class_that_the_data_set_lacks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"attack.target: got 10, .* from 0 \(a\) to 9 \(j\)"):
         check_classes(config, given, list("abcdefghij"))
     check_classes(config, given, list("abcdefghijk"))
+    path.write_text(json.dumps({"type": "cifar", "attack": FLIP | {"source": "all"}}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    check_classes(config, given, list("abc"))  # the target, 4 by default, has no effect
 
 
 def test_more_clients_or_images_than_there_are_is_refused(tmp_path: Path) -> None:

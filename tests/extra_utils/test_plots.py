@@ -74,6 +74,15 @@ def test_the_attackers_row_is_marked(finished_run: Path, shown: Shown) -> None:
     assert labels[2].get_color() == "crimson"
 
 
+def test_a_target_without_effect_does_not_hide_the_attack(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    attack = {"name": "label_flip", "clients": [2], "source": "all", "target": 99}
+    run = read_run(copy_run(finished_run, tmp_path / "all", attack=attack))
+    assert run.config["attack"]["clients"] == [2]
+    assert run.attacked is None
+
+
 def test_points_lie_evenly_in_their_round() -> None:
     points = [{"round": 2}, {"round": 2}, {"round": 4}]
     assert point_places(points) == [1.5, 2.0, 4.0]
