@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BASELINE = "mean"  # the rule whose run without attack stands beside the others
-MARKERS = "osD^v<>Phd*X"
+MARKERS = "osD^v<>Phd*x"
 COLUMNS = {
     "accuracy": "accuracy %",
     "source_recall": "source recall %",
