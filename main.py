@@ -71,8 +71,6 @@ def federate(arguments: Arguments) -> None:
 
     # the model, and the imports that the ranks share when they are forked
     check_model(config, data_folder)
-    if warning := warn_of_attackers(config):
-        print(f"warning: {warning}", file=sys.stderr)
 
     # the run's folder, a new one or that of the run that goes on
     resumed = Path(arguments.resume) if arguments.resume else None
@@ -258,7 +256,8 @@ def checked_data(config: Config, given: Given) -> Path:
 
 
 def check_model(config: Config, data_folder: Path) -> None:
-    """Looks at the model and its weights without computing; says what a user should know."""
+    """Looks at the model and its weights without computing; says what a user should know of the
+    run, by torchrun as well."""
     import torch
 
     from extra_utils.model import new_model
@@ -275,6 +274,8 @@ def check_model(config: Config, data_folder: Path) -> None:
         print(f"note: {found.num_moved} clients had drawn no image; each was given one of another")
     if found.num_cut:
         print(f"note: syncBN: {found.num_cut} images are left out, so that all take equal steps")
+    if warning := warn_of_attackers(config):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def print_help() -> None:
