@@ -11,19 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extra_utils.config import Config
+from extra_utils.aggregation.messages import Point, Update
+from extra_utils.aggregation.updates import State
+from extra_utils.basics.random_streams import Purpose, stream, torch_seed
+from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks
-from extra_utils.evaluation import Evaluation, evaluate
-from extra_utils.messages import Point, Update
 from extra_utils.model import integer_values, scored_values, train_mode
 from extra_utils.my_dataset import Dataset, Images, Labels
-from extra_utils.optimizer import Adam
-from extra_utils.progress import Observer
-from extra_utils.random_streams import Purpose, stream, torch_seed
+from extra_utils.run.progress import Observer
+from extra_utils.training.evaluation import Evaluation, evaluate
+from extra_utils.training.optimizer import Adam
 from extra_utils.utils import pick_samples
-from extra_utils.verdict import State
 from federal_defense.attacks import poison, tampering, with_stamp
-from federal_defense.rules import rule_of
+from federal_defense.rules.table import rule_of
 from get_weight_matrix import Figures, RoundSum, RuleRound, class_mean, weight_diff
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
 

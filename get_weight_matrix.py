@@ -13,11 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from extra_utils.config import Config
-from extra_utils.distributed_utils import Ranks, from_bits, to_bits
-from extra_utils.errors import ClientFailed
-from extra_utils.kept_updates import KeptUpdates, Layout
-from extra_utils.messages import (
+from extra_utils.aggregation.kept_updates import KeptUpdates, Layout
+from extra_utils.aggregation.messages import (
     BLOCK,
     ClientReport,
     Point,
@@ -26,6 +23,10 @@ from extra_utils.messages import (
     WeightDiff,
     flat,
 )
+from extra_utils.aggregation.updates import State, Updates, Verdict
+from extra_utils.basics.errors import ClientFailed
+from extra_utils.config.keys import Config
+from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.model import (
     float_values,
     integer_values,
@@ -34,7 +35,6 @@ from extra_utils.model import (
     set_integer_values,
     statistics,
 )
-from extra_utils.verdict import State, Updates, Verdict
 
 Rule = Callable[[Updates, State], Verdict]
 

@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.config import Config
-from extra_utils.config_reader import Arguments, Given, parse_arguments, read_config
-from extra_utils.config_rules import (
+from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, report
+from extra_utils.basics.files import remove_partial_files, used_alone
+from extra_utils.config.keys import Config
+from extra_utils.config.reader import Arguments, Given, parse_arguments, read_config
+from extra_utils.config.rules import (
     advise_on_cores,
     check_classes,
     check_rules,
@@ -24,22 +26,20 @@ from extra_utils.config_rules import (
     idle_keys,
     resolve,
 )
-from extra_utils.data_sources import known_classes, prepare_data
-from extra_utils.errors import ENDINGS, ConfigError, RunFailed, report
-from extra_utils.files import remove_partial_files, used_alone
+from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import open_dataset
-from extra_utils.process import available_cores
-from extra_utils.resume import is_finished, read_resumed
-from extra_utils.run_folder import check_empty, make_run_folder, save_config
-from extra_utils.torchrun import Place, torchrun_place
+from extra_utils.processes.machine import available_cores
+from extra_utils.processes.torchrun import Place, torchrun_place
+from extra_utils.run.folder import check_empty, make_run_folder, save_config
+from extra_utils.run.resume import is_finished, read_resumed
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
-from federal_defense.rules import DEFENSES, check_bounds, check_num_classes, warn_of_attackers
+from federal_defense.rules.table import DEFENSES, check_bounds, check_num_classes, warn_of_attackers
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from extra_utils.aggregation.updates import State
     from extra_utils.distributed_utils import Ranks
-    from extra_utils.verdict import State
 
 BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
 
@@ -95,8 +95,8 @@ def federate(arguments: Arguments) -> None:
 
 def start(config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:
     """Runs all rounds on processes of our own; what ends them early says how to go on."""
-    from extra_utils.checkpoint import NAME, load_checkpoint
-    from extra_utils.supervisor import start_ranks
+    from extra_utils.processes.supervisor import start_ranks
+    from extra_utils.run.checkpoint import NAME, load_checkpoint
 
     if is_resumed:
         load_checkpoint(run_dir / NAME)  # refused before any process starts
@@ -124,8 +124,8 @@ def join_torchrun(arguments: Arguments, place: Place) -> None:
     config = with_drawn_attackers(config)
 
     from extra_utils.distributed_utils import process_group
-    from extra_utils.marks import Marks
-    from extra_utils.process import process_context
+    from extra_utils.processes.heartbeat import Marks
+    from extra_utils.processes.machine import process_context
 
     marks = Marks(process_context(), 1).writer(0)
     threads = config.threads_per_process
@@ -160,8 +160,8 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
     from extra_utils.model import build_model
-    from extra_utils.progress import Observer, choose_display
-    from extra_utils.recorder import choose_recorder
+    from extra_utils.run.progress import Observer, choose_display
+    from extra_utils.run.recorder import choose_recorder
     from get_weight_matrix import apply_result
     from my_data_loader import global_test
 
@@ -202,7 +202,7 @@ def restore(ranks: Ranks, model: nn.Module, run_dir: Path) -> tuple[int | None, 
 
     The round is None where there is no checkpoint.
     """
-    from extra_utils.checkpoint import NAME, load_checkpoint
+    from extra_utils.run.checkpoint import NAME, load_checkpoint
 
     checkpoint = ranks.from_main(load_checkpoint(run_dir / NAME) if ranks.is_main else None)
     if checkpoint is None:
@@ -214,7 +214,7 @@ def restore(ranks: Ranks, model: nn.Module, run_dir: Path) -> tuple[int | None, 
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     """Every picture of a finished run."""
     from client import sample_rows
-    from extra_utils.plots import draw_run
+    from extra_utils.plots.draw import draw_run
     from extra_utils.utils import draw_samples
 
     dataset = open_dataset(data_folder)
@@ -261,7 +261,7 @@ def check_model(config: Config, data_folder: Path) -> None:
     import torch
 
     from extra_utils.model import new_model
-    from extra_utils.weights import prepare_weights
+    from extra_utils.training.start_weights import prepare_weights
     from my_data_loader import make_shards
 
     dataset = open_dataset(data_folder)
@@ -279,7 +279,7 @@ def check_model(config: Config, data_folder: Path) -> None:
 
 
 def print_help() -> None:
-    from extra_utils.config_help import help_text
+    from extra_utils.config.help import help_text
 
     print(help_text(ATTACKS, DEFENSES))
 

@@ -10,12 +10,12 @@ import torch
 from numpy.lib.stride_tricks import as_strided
 from torch import Tensor
 
-from extra_utils.config import Config
+from extra_utils.basics.random_streams import Purpose, stream
+from extra_utils.config.keys import Config
+from extra_utils.data.partition import Indices, Partition, cut_to_shortest, partition
 from extra_utils.distributed_utils import Ranks
-from extra_utils.evaluation import GlobalTest
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, balanced_subset
-from extra_utils.partition import Indices, Partition, cut_to_shortest, partition
-from extra_utils.random_streams import Purpose, stream
+from extra_utils.training.evaluation import GlobalTest
 from federal_defense.attacks import Poisoned, Stamp, backdoor_of, with_stamp
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side

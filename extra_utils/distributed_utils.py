@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from extra_utils.marks import RankMarks
+from extra_utils.processes.heartbeat import RankMarks
 
 FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes at most 24 days
 

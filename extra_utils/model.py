@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from extra_utils.config import Config
+from extra_utils.basics.random_streams import Purpose, torch_seed
+from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.my_dataset import Dataset
-from extra_utils.random_streams import Purpose, torch_seed
-from extra_utils.sync_batch_norm import with_shared_statistics
-from extra_utils.weights import load_weights
+from extra_utils.training.start_weights import load_weights
+from extra_utils.training.sync_batch_norm import with_shared_statistics
 
 SMALL_SIDE = 64  # smaller images lose too much in a ResNet's usual first layers
 

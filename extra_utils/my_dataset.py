@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.files import naming
+from extra_utils.basics.files import naming
 
 Labels = NDArray[np.int64]
 Images = NDArray[np.uint8]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extra_utils.files import write_whole
+from extra_utils.basics.files import write_whole
 from extra_utils.my_dataset import Images, Labels
 
 CLASS_INDICES = "class_indices.json"
@@ -46,7 +46,7 @@ def draw_samples(
     """
     from matplotlib.figure import Figure  # not before the ranks are done: they have no use for it
 
-    from extra_utils.figures import ATTACKER, save
+    from extra_utils.plots.run_data import ATTACKER, save
 
     figure = Figure(figsize=(1.35 * COLUMNS, 1.75 * len(rows) + 0.6))
     figure.suptitle(title)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.config import AttackConfig, Config
-from extra_utils.config_check import ClassNumber, Count, Fraction, Range
-from extra_utils.random_streams import Purpose, stream
+from extra_utils.basics.random_streams import Purpose, stream
+from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.config.values import ClassNumber, Count, Fraction, Range
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,51 +1,74 @@
-"""A demo: what the class means of three clients look like, one of which flips its labels.
+"""Our own rule: who flips labels, from the weight matrix alone (one number per client and class).
 
-python -m federal_defense.class_mean
+In a round without attack the clients' class means differ by about as much in one class as in
+another. A group of clients without correct images of the source class pulls that class's means
+apart, and no other class's as far. So the class of the largest spread is compared with the usual
+spread; where it stands out, its means are split in two, and the smaller group is suspected.
+``docs/class_mean_log.md`` says what else was tried.
+
+    python -m federal_defense.class_mean    # a demo: what three clients' class means look like
 """
 
 from __future__ import annotations
 
-import torch
+import math
 
-from extra_utils.distributed_utils import Ranks
-from extra_utils.model import Net
-from extra_utils.my_dataset import Dataset
-from federal_defense.demo import (
-    SOURCE,
-    TARGET,
-    gather_rows,
-    own_shard,
-    print_table,
-    start_demo,
-    train_on,
-)
-from get_weight_matrix import class_mean
+import numpy as np
+from numpy.typing import NDArray
+
+from extra_utils.aggregation.updates import Array, State, Updates, Verdict, without
+from federal_defense.two_means import two_means
+
+LEAST_RATIO = 1.75  # of the widest class's spread to the median class's, for a round to count
+MEMORY = 0.9  # of each round's suspicion that is left a round later
+LEAST_SUSPICION = 0.05
 
 
-def demo(ranks: Ranks, dataset: Dataset) -> None:
-    """Trains a client on each rank, then brings the class means together. All ranks call this."""
-    torch.manual_seed(0)
-    model = Net()  # the same on every rank
-    images, labels = own_shard(dataset, ranks.rank)
-    is_attacker = ranks.rank == ranks.world_size - 1
-    if is_attacker:
-        labels = torch.where(labels == SOURCE, TARGET, labels)
-    local = train_on(model, images, labels)
-    matrix = gather_rows(ranks, class_mean(local))  # [clients, C]: the weight matrix
-    if not ranks.is_main:
-        return
-    rows = {f"client {number}": row for number, row in enumerate(matrix.tolist())}
-    print("Three clients train the same small network, each on 400 images of its own.")
-    print(f"The last one is an attacker: its images of class {SOURCE} are labelled {TARGET}.\n")
-    print_table("The weight matrix, class means of the last layer, clients x classes:", rows)
-    mean = matrix.mean(dim=0)
-    print_table("\nThe all_reduced mean:", {"mean    ": mean.tolist()})
-    print_table("\nHow far each client is from it, times 10:", {
-        name: (10 * (torch.tensor(row) - mean)).tolist() for name, row in rows.items()
-    })  # fmt: skip
-    farthest = (matrix - matrix.median(dim=0).values).abs().max(dim=1).values.argmax()
-    print(f"\nFarthest from the clients' median: client {int(farthest)}.")
+def class_mean(updates: Updates, state: State) -> Verdict:
+    """the clients whose class means stand apart in one class are left out
+
+    Suspicion is remembered: once the attackers are out, the model recovers and they stand out
+    less. It fades, and fresh evidence outweighs it. Source: this project; the weight matrix is
+    the article's.
+    """
+    suspicion = state.get("suspicion", np.zeros(updates.num_clients)) * MEMORY
+    suspicion[updates.client_ids] += evidence(updates.class_means)
+    flagged = suspicion[updates.client_ids] > LEAST_SUSPICION
+    return without(updates, flagged, {"suspicion": suspicion})
+
+
+def evidence(class_means: Array) -> Array:
+    """For each client [n] how much this round speaks against it, or (below 0) for it.
+
+    class_means [n, C]. All 0 in a round that looks like one without attack.
+    """
+    apart = class_means - np.median(class_means, axis=0)
+    spreads = apart.std(axis=0)  # [C]
+    usual = float(np.median(spreads))
+    strength = float(spreads.max()) / max(usual, 1e-300) / least_ratio(len(apart)) - 1
+    if usual == 0 or strength <= 0:
+        return np.zeros(len(apart))
+    values = apart[:, spreads.argmax()]
+    group = smaller_group(values)
+    inside, outside = values[group].mean(), values[~group].mean()
+    middle = (inside + outside) / 2
+    return strength * np.clip((values - middle) / (inside - middle), -1.0, 1.0)
+
+
+def least_ratio(n: int) -> float:
+    """From few clients spreads are known badly, and their ratio must be larger."""
+    return max(LEAST_RATIO, 1 + 3.3 / math.sqrt(n))
+
+
+def smaller_group(values: Array) -> NDArray[np.bool_]:
+    """The smaller of two groups of numbers [n]; of equal ones the lower."""
+    first = two_means(values[:, None])
+    sizes = (int(first.sum()), int((~first).sum()))
+    lower = bool(values[first].mean() < values[~first].mean())
+    return first if sizes[0] < sizes[1] or (sizes[0] == sizes[1] and lower) else ~first
 
 
 if __name__ == "__main__":
-    start_demo(demo)
+    from federal_defense.demo import show_class_means, start_demo
+
+    start_demo(show_class_means)

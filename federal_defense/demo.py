@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from extra_utils.data.synthetic import make_synthetic
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.model import Net
 from extra_utils.my_dataset import Dataset
-from extra_utils.optimizer import Adam
-from extra_utils.supervisor import start_ranks
-from extra_utils.synthetic import make_synthetic
+from extra_utils.processes.supervisor import start_ranks
+from extra_utils.training.optimizer import Adam
+from get_weight_matrix import class_mean
 
 NUM_CLIENTS, IMAGES_EACH, EPOCHS, BATCH = 3, 400, 4, 32
 SOURCE, TARGET = 1, 4
@@ -62,3 +63,28 @@ def start_demo(demo: Callable[[Ranks, Dataset], None]) -> None:
     """Runs the demo on three ranks."""
     dataset = make_synthetic(0, num_train=NUM_CLIENTS * IMAGES_EACH, num_test=10)
     start_ranks(demo, (dataset,), world_size=NUM_CLIENTS, threads=1, timeout_s=60)
+
+
+def show_class_means(ranks: Ranks, dataset: Dataset) -> None:
+    """Trains a client on each rank, then brings the class means together. All ranks call this."""
+    torch.manual_seed(0)
+    model = Net()  # the same on every rank
+    images, labels = own_shard(dataset, ranks.rank)
+    is_attacker = ranks.rank == ranks.world_size - 1
+    if is_attacker:
+        labels = torch.where(labels == SOURCE, TARGET, labels)
+    local = train_on(model, images, labels)
+    matrix = gather_rows(ranks, class_mean(local))  # [clients, C]: the weight matrix
+    if not ranks.is_main:
+        return
+    rows = {f"client {number}": row for number, row in enumerate(matrix.tolist())}
+    print("Three clients train the same small network, each on 400 images of its own.")
+    print(f"The last one is an attacker: its images of class {SOURCE} are labelled {TARGET}.\n")
+    print_table("The weight matrix, class means of the last layer, clients x classes:", rows)
+    mean = matrix.mean(dim=0)
+    print_table("\nThe all_reduced mean:", {"mean    ": mean.tolist()})
+    print_table("\nHow far each client is from it, times 10:", {
+        name: (10 * (torch.tensor(row) - mean)).tolist() for name, row in rows.items()
+    })  # fmt: skip
+    farthest = (matrix - matrix.median(dim=0).values).abs().max(dim=1).values.argmax()
+    print(f"\nFarthest from the clients' median: client {int(farthest)}.")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from extra_utils.distributed_utils import Ranks
-from extra_utils.supervisor import start_ranks
+from extra_utils.processes.supervisor import start_ranks
 
 
 def call(ranks: Ranks, name: str, folder: Path) -> None:

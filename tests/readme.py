@@ -5,10 +5,10 @@ python -m tests.readme    # rewrites them in README.md
 
 from __future__ import annotations
 
-from extra_utils.config import AttackConfig
-from extra_utils.config_help import key_rows, markdown, nested_rows, parameter_rows, summary
+from extra_utils.config.help import key_rows, markdown, nested_rows, parameter_rows, summary
+from extra_utils.config.keys import AttackConfig
 from federal_defense.attacks import ATTACKS
-from federal_defense.rules import DEFENSES
+from federal_defense.rules.table import DEFENSES
 from tests.helpers import ROOT
 
 README = ROOT / "README.md"

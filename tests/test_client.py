@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 
 from client import Client, Clients, cosine_rate, mean, sample_rows
-from extra_utils.config import AttackConfig, Config
-from extra_utils.marks import Marks
+from extra_utils.basics.random_streams import Purpose, stream
+from extra_utils.config.keys import AttackConfig, Config
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
-from extra_utils.process import process_context
-from extra_utils.progress import Display, Observer
-from extra_utils.random_streams import Purpose, stream
+from extra_utils.processes.heartbeat import Marks
+from extra_utils.processes.machine import process_context
+from extra_utils.run.progress import Display, Observer
 from get_weight_matrix import class_mean, weight_diff
 from my_data_loader import TrainLoader
 from tests.helpers import make_dataset

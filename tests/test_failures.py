@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from extra_utils.files import used_alone
+from extra_utils.basics.files import used_alone
 from tests.helpers import ROOT, processes_of, read_rows, run_main, start_main, write_config
 
 
@@ -87,7 +87,7 @@ def test_a_stopped_rank_ends_the_run_by_name(rank: int, finished_run: Path, tmp_
 
 SLOW_CLIENT = """
 import sys, time
-from extra_utils.progress import Observer
+from extra_utils.run.progress import Observer
 
 plain = Observer.start_client
 

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import main
-from extra_utils import compare, plots
-from extra_utils.config_check import LARGEST_COUNT
+from extra_utils.config.values import LARGEST_COUNT
+from extra_utils.plots import __main__ as command
+from extra_utils.plots import compare
+from extra_utils.plots import draw as plots
 
 RIGHT = {
     "type": "cifar",
@@ -180,8 +182,8 @@ def test_of_a_mangled_run_what_is_whole_is_drawn(
             (run_dir / "config.json").write_text(json.dumps(config))
         err, out = io.StringIO(), io.StringIO()
         with contextlib.redirect_stderr(err), contextlib.redirect_stdout(out):
-            status = plots.main([str(run_dir)])
-            both = plots.main([str(run_dir), str(finished_run)])
+            status = command.main([str(run_dir)])
+            both = command.main([str(run_dir), str(finished_run)])
     assert status == both
     if status == 0:
         assert {"accuracy.png", "loss.png", "partition.png", "comparison.png"} <= set(drawn)

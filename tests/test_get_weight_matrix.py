@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from extra_utils.aggregation.messages import BLOCK, Point, RoundResult, Update, WeightDiff
+from extra_utils.basics.errors import ClientFailed
 from extra_utils.distributed_utils import Ranks
-from extra_utils.errors import ClientFailed
-from extra_utils.marks import Marks
-from extra_utils.messages import BLOCK, Point, RoundResult, Update, WeightDiff
 from extra_utils.model import integer_values
-from extra_utils.process import process_context
+from extra_utils.processes.heartbeat import Marks
+from extra_utils.processes.machine import process_context
 from get_weight_matrix import (
     FIXED_POINT,
     Figures,

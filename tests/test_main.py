@@ -197,7 +197,7 @@ def test_a_typo_is_found_before_torch_is_imported() -> None:
 
 def test_the_ranks_import_neither_matplotlib_nor_torchvision() -> None:
     code = (
-        "import sys, main, client, extra_utils.recorder, extra_utils.supervisor\n"
+        "import sys, main, client, extra_utils.run.recorder, extra_utils.processes.supervisor\n"
         "print([m for m in ('matplotlib', 'torchvision', 'torch._dynamo') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

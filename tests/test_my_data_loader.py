@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from extra_utils.config import Config
+from extra_utils.config.keys import Config
 from my_data_loader import (
     Normalizer,
     TestLoader,

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from extra_utils.config import Config
+from extra_utils.basics.random_streams import Purpose, stream
+from extra_utils.config.keys import Config
 from extra_utils.model import build_model
 from extra_utils.my_dataset import open_dataset
-from extra_utils.random_streams import Purpose, stream
 from my_data_loader import TrainLoader, make_shards
 from tests.helpers import ROOT, read_rows, rows_without_times, run_main, run_tiny, write_config
 

@@ -22,10 +22,10 @@ import torch
 import torch.distributed as dist
 import torchvision.models
 
+from extra_utils.aggregation.messages import Update
 from extra_utils.distributed_utils import Ranks
-from extra_utils.messages import Update
 from extra_utils.model import float_values, integer_values
-from extra_utils.supervisor import start_ranks
+from extra_utils.processes.supervisor import start_ranks
 from get_weight_matrix import Figures, RoundSum, apply_result, class_mean, weight_diff
 from tests.benchmarks.measure import Section, spread
 from tests.helpers import ROOT

@@ -13,12 +13,12 @@ import resource
 import torch
 import torchvision.models
 
-from extra_utils.config import Config, DefenseConfig
+from extra_utils.aggregation.messages import Update
+from extra_utils.config.keys import Config, DefenseConfig
 from extra_utils.distributed_utils import Ranks
-from extra_utils.messages import Update
 from extra_utils.model import float_values, integer_values
-from extra_utils.supervisor import start_ranks
-from federal_defense.rules import rule_of
+from extra_utils.processes.supervisor import start_ranks
+from federal_defense.rules.table import rule_of
 from get_weight_matrix import Figures, RuleRound, class_mean, weight_diff
 from tests.benchmarks.measure import MIB
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from extra_utils.config import Config
-from extra_utils.data_sources import prepare_data
+from extra_utils.config.keys import Config
+from extra_utils.data.sources import prepare_data
 from tests.helpers import ROOT, read_rows
 
 MIB = 2**20

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from extra_utils.figures import save
-from extra_utils.metrics import versions
-from extra_utils.process import available_cores
+from extra_utils.plots.run_data import save
+from extra_utils.processes.machine import available_cores
+from extra_utils.run.metrics import versions
 from tests.benchmarks import (
     aggregation,
     cores,

@@ -17,7 +17,7 @@ from tests.helpers import ROOT
 
 FIRST_STEP = """
 import sys, time
-from extra_utils.progress import Observer
+from extra_utils.run.progress import Observer
 plain = Observer.train_batch
 def train_batch(self):
     plain(self)
@@ -44,8 +44,8 @@ def first_step() -> float:
 
 BUILD = """
 import sys
-from extra_utils.config import Config
-from extra_utils.data_sources import prepare_data
+from extra_utils.config.keys import Config
+from extra_utils.data.sources import prepare_data
 prepare_data(Config(type="cifar", data_path=sys.argv[1], download=False))
 """
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from extra_utils.config import Config
+from extra_utils.config.keys import Config
 from extra_utils.model import (
     Net,
     build_model,

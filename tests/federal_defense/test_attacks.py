@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from extra_utils.config import AttackConfig, Config
+from extra_utils.config.keys import AttackConfig, Config
 from federal_defense.attacks import (
     Setting,
     backdoor,

@@ -1,0 +1,1 @@
+"""Errors, files and random streams. May import: nothing."""

@@ -1,0 +1,141 @@
+"""Every key of a run's config: its type and range, its default, and what it means.
+
+The docstring under a field is the key's text in ``--help`` and in the README's table. This
+module imports nothing but the standard library, so that a wrong config costs no waiting.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from extra_utils.config.values import LARGEST_COUNT, Count, CountOrZero, Fraction, Range
+
+DATA_TYPES = Literal["cifar", "mnist", "fashion_mnist", "flower", "folder", "synthetic"]
+MODELS = Literal["net", "mnist_net", "resnet18", "resnet34", "resnet101"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig:
+    """The key `attack`: who attacks, from when on, and the attack's own parameters."""
+
+    name: str
+    """which attack"""
+    clients: list[CountOrZero] = field(default_factory=lambda: [2])
+    """the attackers' client numbers; [] for none, the baseline to stand beside"""
+    fraction: Fraction | None = None
+    """instead of `clients`: this share of all clients attacks, drawn from the seed"""
+    start_round: Count = 1
+    """the first round that is attacked"""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenseConfig:
+    """The key `defense`: the aggregation rule and its own parameters."""
+
+    name: str
+    """which rule"""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings of a run. ``None`` where the default depends on other keys."""
+
+    name: str | None = None
+    """names the run folder; by default the config file's name without its ending"""
+    comment: str | None = None
+    """a note for people, such as where the data come from; changes nothing"""
+    type: DATA_TYPES
+    """the data set"""
+    data_path: str = "data"
+    """where the data set is, or is downloaded to"""
+    download: bool = True
+    """let torchvision fetch what is missing"""
+    offline_data: Literal["synthetic"] | None = None
+    """null: missing data is an error; "synthetic": go on with the built-in images, and say so"""
+    image_size: Annotated[int, Range(8, 1024)] | None = None
+    """side in pixels that `flower` and `folder` images are brought to (null: 64)"""
+    num_train: Count | None = None
+    """use only this many training images, the same from each class as far as they go (null: all)"""
+    num_test: Count | None = None
+    """use only this many test images, likewise (null: all)"""
+    augment: bool = True
+    """crop each training image at random from its padded self and, digits aside, mirror half"""
+    model_name: MODELS | None = None
+    """the model (null: `mnist_net` for both mnists, `resnet34` for `flower`, else `net`)"""
+    weights: str | None = None
+    """a .pth file to start from, or "imagenet" for torchvision's (null: a fresh start)"""
+    freeze_layers: bool = False
+    """train the last fully connected layer only"""
+    stem: Literal["cifar", "imagenet"] | None = None
+    """first layers of a ResNet: "cifar" is 3x3, stride 1, no pooling; "imagenet" is torchvision's,
+    which shrinks an image's side to a quarter at once (null: "cifar" under 64 pixels, of which that
+    would leave too little)"""
+    syncBN: bool = False  # the article's spelling
+    """share batch norm's statistics across ranks; needs one client for each process"""
+    world_size: Annotated[int, Range(1, 256)] = 3
+    """processes; rank 0 is server and client"""
+    num_clients: Count | None = None
+    """clients (null: one for each process)"""
+    clients_per_round: Count | None = None
+    """clients drawn for each round (null: all)"""
+    partition: Literal["iid", "dirichlet", "shards"] = "iid"
+    """how the training images are split among the clients; always disjoint"""
+    alpha: Annotated[float, Range(0, 1e6, above=True)] = 0.5
+    """`dirichlet`: the smaller, the more unequal the clients' classes"""
+    shards_per_client: Count = 2
+    """`shards`: runs of label-sorted images that each client gets"""
+    global_epochs: Count = 10
+    """rounds"""
+    local_epochs: Count = 2
+    """epochs that a client trains in a round"""
+    batch_size: Count = 64
+    """training images in a batch"""
+    lr: Annotated[float, Range(0, 1e6, above=True)] = 0.001
+    """Adam's learning rate at the start of each round"""
+    lrf: Annotated[float, Range(0, 1, above=True)] = 0.1
+    """where the cosine over a round's local epochs is heading, as a fraction of `lr`"""
+    eval_points: CountOrZero | None = None
+    """local loss and accuracy points in each local epoch; 0: none (null: 5, but 0 above 10 clients,
+    where testing every local model would take longer than training it)"""
+    eval_size: Count | None = None
+    """test images used at those points (null: all); the global model is tested on all"""
+    only_0: bool = False
+    """draw client 0's curves only, and skip the other clients' local evaluation"""
+    attack: AttackConfig | None = None
+    """null, or {"name": ..., "clients": [...], "start_round": ..., parameters of that attack}"""
+    defense: DefenseConfig = DefenseConfig(name="mean")
+    """{"name": ..., parameters of that rule}: how the clients' updates become one"""
+    seed: Annotated[int, Range(0, LARGEST_COUNT)] = 0
+    """root of every random draw"""
+    threads_per_process: Annotated[int, Range(1, 256)] = 1
+    """torch threads of each process; they are part of what fixes the result's bytes"""
+    timeout_s: Annotated[float, Range(0, 1e6, above=True)] = 60.0
+    """a process that shows no sign of life for this many seconds ends the run"""
+    checkpoint_every: CountOrZero = 1
+    """rounds between checkpoints; 0 keeps none"""
+    output_dir: str = "runs"
+    """where run folders are made"""
+
+    def attackers(self, round_index: int) -> set[int]:
+        """The clients that attack in this round."""
+        if self.attack is None or round_index < self.attack.start_round:
+            return set()
+        return set(self.attack.clients)
+
+
+def field_texts(config_class: type) -> dict[str, str]:
+    """Field name to the docstring under it, in the order of the fields."""
+    (tree,) = ast.parse(inspect.getsource(config_class)).body
+    assert isinstance(tree, ast.ClassDef)
+    texts = {}
+    for before, after in zip(tree.body, tree.body[1:], strict=False):
+        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and is_text:
+            text = str(after.value.value)  # type: ignore[attr-defined]
+            texts[before.target.id] = " ".join(text.split())
+    return texts

@@ -1,0 +1,83 @@
+"""The cache of data sets on disk: built once, whole or not at all, safe when two runs build it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extra_utils.basics.errors import describe_os_error
+from extra_utils.basics.files import one_at_a_time
+from extra_utils.my_dataset import Dataset, check_whole, save_dataset
+
+CACHE_NAME = ".fl-cache"
+FORMAT = 3  # goes up when the files or what is in them change
+BUILDING = ".building-"  # begins the name of a folder that is being built
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that can be built: what makes it what it is, and how."""
+
+    made_from: dict[str, Any]  # equal dictionaries stand for equal data sets
+    build: Callable[[], Dataset]
+
+
+def find_or_build(root: Path, source: Source) -> Path:
+    """The cache folder of a data set, built when it is not there or damaged.
+
+    Of two runs that need it at once, the second waits for the first.
+    """
+    text = json.dumps({"format": FORMAT, **source.made_from}, sort_keys=True)
+    folder = root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    if not damage_of(folder):
+        return folder
+    with one_at_a_time(root, f"note: waiting for another run that fills the cache {root}"):
+        if reason := damage_of(folder):
+            if folder.exists():
+                print(f"note: {folder} is damaged and is made again: {reason}", file=sys.stderr)
+            _build(root, folder, source)
+    return folder
+
+
+def damage_of(folder: Path) -> str:
+    """Why the data set cannot be used; "" where every byte is there that was written."""
+    try:
+        check_whole(folder)
+    except KeyError as error:
+        return f"{error} is missing"
+    except OSError as error:
+        return describe_os_error(error)
+    except (ValueError, TypeError, EOFError) as error:
+        return str(error)
+    return ""
+
+
+def make_cache_root(data_path: Path) -> Path:
+    """``data_path/.fl-cache``, made when it is missing; raises OSError where that cannot be."""
+    root = data_path / CACHE_NAME
+    root.mkdir(parents=True, exist_ok=True)
+    if not os.access(root, os.W_OK):
+        raise PermissionError(f"{root} is not writable")
+    return root
+
+
+def _build(root: Path, folder: Path, source: Source) -> None:
+    """Writes beside the place and renames. No other run builds in the same root meanwhile."""
+    for left_over in root.glob(f"{BUILDING}*"):  # of a run that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=root))
+    try:
+        save_dataset(building, source.build())
+        if folder.exists():
+            shutil.rmtree(folder)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

@@ -1,0 +1,155 @@
+"""Folders of images, one sub-folder for each class, decoded with all cores."""
+
+from __future__ import annotations
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from extra_utils.basics.errors import RunFailed
+from extra_utils.my_dataset import Images, Split
+from extra_utils.processes.machine import available_cores, end_with_parent, process_context
+
+CHUNK = 50  # files decoded by one task
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
+@dataclass
+class ImageFolder:
+    """The files of one split, by class in alphabetical order."""
+
+    folder: Path
+    class_names: list[str]
+    labels: list[int] = field(default_factory=list)
+    stamps: list[tuple[str, int, int]] = field(default_factory=list)  # name, bytes, time in ns
+    refused: list[str] = field(default_factory=list)  # links that leave the folder
+
+    def paths(self) -> list[str]:
+        """Every file, in the order of ``labels``."""
+        folders = [str(self.folder / name) for name in self.class_names]
+        pairs = zip(self.labels, self.stamps, strict=True)
+        return [f"{folders[label]}{os.sep}{stamp[0]}" for label, stamp in pairs]
+
+
+def scan_class_names(folder: Path) -> list[str]:
+    """The sub-folders in alphabetical order; hidden ones are no classes."""
+    names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def scan_folder(folder: Path) -> ImageFolder:
+    """Lists ``folder/<class>/**/<file>`` in sorted order, so that every machine agrees on it.
+
+    A link that leaves the folder, or leads to a folder below a class, is refused: who packs an
+    archive must not choose what else of the machine is read, nor send a scan in circles.
+    """
+    found = ImageFolder(folder, scan_class_names(folder))
+    root = os.path.realpath(folder)
+    for label, class_name in enumerate(found.class_names):
+        path = str(folder / class_name)
+        if not _is_inside(path, root):
+            found.refused.append(f"{path}: a link out of {folder}")
+            continue
+        stamps = sorted(_scan(path, "", root, found.refused))
+        found.stamps += stamps
+        found.labels += [label] * len(stamps)
+    return found
+
+
+def _scan(
+    folder: str, prefix: str, root: str, refused: list[str]
+) -> Iterator[tuple[str, int, int]]:
+    """Every file below a class's folder: its path from there, its bytes, its time in ns."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _scan(entry.path, f"{prefix}{entry.name}{os.sep}", root, refused)
+        elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
+            kind = "a link to no file in" if entry.is_symlink() else "no file, in"
+            refused.append(f"{entry.path}: {kind} {root}")
+        else:
+            yield prefix + entry.name, entry.stat().st_size, entry.stat().st_mtime_ns
+
+
+def _is_inside(path: str, root: str) -> bool:
+    """Whether the path, all links followed, is below ``root``."""
+    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+
+
+def decode_folder(found: ImageFolder, side: int) -> tuple[Split, list[str]]:
+    """The images brought to ``side`` pixels, and a line for each file that is no image."""
+    paths = found.paths()
+    images = np.zeros((len(paths), side, side, 3), dtype=np.uint8)
+    problems: dict[int, str] = {}
+    for start, block, failed in _decode_all(paths, side):
+        images[start : start + len(block)] = block
+        problems |= {start + place: reason for place, reason in failed.items()}
+    usable = np.array([i not in problems for i in range(len(images))], dtype=bool)
+    labels = np.array(found.labels, dtype=np.int64)
+    lines = [f"{paths[i]}: {reason}" for i, reason in problems.items()]
+    return Split(images[usable], labels[usable]), found.refused + lines
+
+
+def _decode_all(paths: list[str], side: int) -> Iterator[tuple[int, Images, dict[int, str]]]:
+    """In chunks, on all cores: the place of the first image, the images, and what failed."""
+    starts = range(0, len(paths), CHUNK)
+    executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
+    try:
+        chunks = [executor.submit(_decode_chunk, paths[i : i + CHUNK], side) for i in starts]
+        with tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar:
+            for start, chunk in zip(starts, chunks, strict=True):
+                images, failed = chunk.result()
+                yield start, images, failed
+                bar.update(len(images))
+    except BrokenProcessPool:
+        where = os.path.commonpath(paths)
+        raise RunFailed(f"{where}: a process that decoded its images was killed") from None
+    finally:
+        executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all the others
+
+
+def _decode_chunk(paths: list[str], side: int) -> tuple[Images, dict[int, str]]:
+    images = np.zeros((len(paths), side, side, 3), dtype=np.uint8)
+    failed = {}
+    for place, path in enumerate(paths):
+        try:
+            images[place] = _decode(path, side)
+        except (OSError, ValueError, SyntaxError, *BOMBS) as error:
+            failed[place] = f"{type(error).__name__}: {error}"
+    return images, failed
+
+
+def _decode(path: str, side: int) -> Images:
+    """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
+    with Image.open(path, formats=FORMATS) as image:
+        upright = ImageOps.exif_transpose(image)
+        if "A" in upright.getbands() or "transparency" in upright.info:
+            upright = upright.convert("RGBA")
+            white = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(white, upright)
+        colour = upright.convert("RGB")
+    if colour.size != (side, side):
+        colour = ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR)
+    return np.asarray(colour)
+
+
+def _prepare_worker() -> None:
+    """Ctrl-C, which reaches every process of the terminal, ends a worker without a word.
+
+    A picture of far more pixels than any camera's is no image to us, not just a warning.
+    """
+    end_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    warnings.simplefilter("error", Image.DecompressionBombWarning)

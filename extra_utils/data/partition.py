@@ -1,0 +1,117 @@
+"""Who gets which images: labels in, index arrays out; disjoint, covering, and nobody empty.
+
+Pure functions: the generator decides everything, so every rank and every run gets the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extra_utils.config.keys import Config
+from extra_utils.my_dataset import Labels
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Each client's indices into the labels, and what was done to them."""
+
+    shards: list[Indices]
+    num_moved: int = 0  # images given to clients that had drawn none
+    num_cut: int = 0  # images left out, so that all clients take equally many steps
+
+
+def partition(labels: Labels, config: Config, generator: np.random.Generator) -> Partition:
+    """The config's partition of labels [N] among its clients."""
+    assert config.num_clients is not None
+    if config.partition == "dirichlet":
+        shards = partition_dirichlet(
+            labels, num_clients=config.num_clients, alpha=config.alpha, generator=generator
+        )
+        return Partition(shards, fill_empty(shards))
+    if config.partition == "shards":
+        return Partition(
+            partition_shards(
+                labels,
+                num_clients=config.num_clients,
+                shards_per_client=config.shards_per_client,
+                generator=generator,
+            )
+        )
+    return Partition(partition_iid(labels, num_clients=config.num_clients, generator=generator))
+
+
+def cut_to_shortest(found: Partition) -> Partition:
+    """Every shard as long as the shortest one."""
+    length = min(len(shard) for shard in found.shards)
+    num_cut = sum(len(shard) - length for shard in found.shards)
+    return Partition([shard[:length] for shard in found.shards], found.num_moved, num_cut)
+
+
+def partition_iid(
+    labels: Labels, *, num_clients: int, generator: np.random.Generator
+) -> list[Indices]:
+    """Shuffled and cut into pieces that are equal within one image."""
+    return np.array_split(generator.permutation(len(labels)), num_clients)
+
+
+def partition_dirichlet(
+    labels: Labels, *, num_clients: int, alpha: float, generator: np.random.Generator
+) -> list[Indices]:
+    """Each class is split in proportions drawn from Dirichlet(alpha); clients may stay empty.
+
+    Source: Hsu, Qi and Brown, arXiv 1909.06335; split class by class as in Yurochkin et al.,
+    ICML 2019.
+    """
+    parts: list[list[Indices]] = [[] for _ in range(num_clients)]
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        shares = draw_shares(alpha, num_clients, generator)
+        cuts = np.round(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
+        for client, part in enumerate(np.split(members, cuts)):
+            if len(part):
+                parts[client].append(part)
+    empty = np.zeros(0, dtype=np.int64)
+    return [np.concatenate(own) if own else empty for own in parts]
+
+
+def draw_shares(
+    alpha: float, num_clients: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """One draw from Dirichlet(alpha) [num_clients]; for a tiny alpha one client takes all."""
+    shares = generator.dirichlet(np.full(num_clients, alpha))
+    if np.isfinite(shares).all() and shares.sum() > 0.5:
+        return shares
+    winner = np.zeros(num_clients)  # all gamma draws came out as 0: the limit of alpha to 0
+    winner[generator.integers(num_clients)] = 1.0
+    return winner
+
+
+def partition_shards(
+    labels: Labels, *, num_clients: int, shards_per_client: int, generator: np.random.Generator
+) -> list[Indices]:
+    """Sorted by label, cut into equal runs, and each client gets some of them at random.
+
+    Needs num_clients x shards_per_client <= N. Source: McMahan et al., AISTATS 2017.
+    """
+    assert num_clients * shards_per_client <= len(labels), "the config was checked for it"
+    order = generator.permutation(len(labels))
+    by_label = order[np.argsort(labels[order], kind="stable")]
+    runs = np.array_split(by_label, num_clients * shards_per_client)
+    dealt = generator.permutation(len(runs)).reshape(num_clients, shards_per_client)
+    return [np.concatenate([runs[number] for number in own]) for own in dealt]
+
+
+def fill_empty(shards: list[Indices]) -> int:
+    """Gives each empty client one image of the client that has most; returns how many moved."""
+    empty = [client for client, shard in enumerate(shards) if not len(shard)]
+    sizes = np.array([len(shard) for shard in shards])
+    for client in empty:
+        donor = int(sizes.argmax())
+        shards[client], shards[donor] = shards[donor][-1:], shards[donor][:-1]
+        sizes[client], sizes[donor] = 1, sizes[donor] - 1
+    return len(empty)

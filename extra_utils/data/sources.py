@@ -1,0 +1,197 @@
+"""Finds the data set of a config, and brings it into the cache."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.random_streams import Purpose, stream
+from extra_utils.config.keys import Config
+from extra_utils.config.values import printable
+from extra_utils.data.cache import Source, find_or_build, make_cache_root
+from extra_utils.data.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
+from extra_utils.data.official import (
+    OFFICIAL,
+    DataMissing,
+    Official,
+    find_idx_files,
+    load_official,
+)
+from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
+from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, Split, describe_pixels
+from extra_utils.utils import split_by_class
+
+CIFAR_SIDE, PHOTO_SIDE = 32, 64
+VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
+MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
+FLOWERS = "https://download.tensorflow.org/example_images/flower_photos.tgz"
+BANNER = """\
+{line}
+SYNTHETIC DATA: {wanted} was not to be had, so this run goes on with built-in images.
+Why: {reason}
+Its figures say nothing about {wanted}. {cure}
+{line}"""
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Where the ranks find the data set, and what the user must know of it ("" for nothing)."""
+
+    folder: Path
+    notice: str = ""
+
+
+def known_classes(config: Config) -> list[str]:
+    """The class names, before any image is read. Raises ConfigError where there are none."""
+    if config.type == "synthetic":
+        return CLASS_NAMES
+    folder = _folder_of_images(config)
+    if folder is not None:
+        return scan_class_names(folder / "train" if _is_split(folder) else folder)
+    return OFFICIAL[config.type].class_names
+
+
+def prepare_data(config: Config) -> PreparedData:
+    """Finds, reads and caches the data set once, for all ranks.
+
+    Raises ConfigError where it is not to be had and ``offline_data`` does not help out.
+    """
+    root = _cache_root(Path(config.data_path))
+    if config.type == "synthetic":
+        return PreparedData(find_or_build(root, _synthetic_source(config.seed)))
+    try:
+        return PreparedData(find_or_build(root, _find_source(config)))
+    except DataMissing as error:
+        wanted, reason, cure = OFFICIAL[config.type].title, str(error), _cure(config)
+        if config.offline_data is None:
+            where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
+            raise ConfigError(f"{where}: {reason}. {cure}") from None
+    folder = find_or_build(root, _synthetic_source(config.seed))
+    notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
+    return PreparedData(folder, notice)
+
+
+def _cache_root(data_path: Path) -> Path:
+    """The cache beside the data, or a temporary one where that cannot be written."""
+    try:
+        return make_cache_root(data_path)
+    except OSError as error:
+        folder = Path(tempfile.mkdtemp(prefix="fl-cache-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        print(f"note: {error}; the cache is in {folder}, for this run only", file=sys.stderr)
+        return folder
+
+
+def _cure(config: Config) -> str:
+    """What to put where."""
+    official = OFFICIAL[config.type]
+    if official.is_idx:
+        return f"To use it, put its four idx files, packed or not, into {config.data_path}/."
+    return (
+        f"To use it, put its images into {config.data_path}/cifar10/train/<class>/ and "
+        f".../test/<class>/, or torchvision's {official.folder} into {config.data_path}/."
+    )
+
+
+def _folder_of_images(config: Config) -> Path | None:
+    """The folder that holds the classes, or train/ and test/; None for torchvision's files."""
+    data_path = Path(config.data_path)
+    if config.type == "cifar":
+        return data_path / "cifar10" if _is_split(data_path / "cifar10") else None
+    if config.type not in ("flower", "folder"):
+        return None
+    if not data_path.is_dir():
+        hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
+        raise ConfigError(
+            f"data_path: got {config.data_path}, must be a folder with one sub-folder of images "
+            f"for each class{hint}"
+        )
+    return data_path
+
+
+def _is_split(folder: Path) -> bool:
+    return all((folder / split).is_dir() for split in SPLITS)
+
+
+def _synthetic_source(seed: int) -> Source:
+    made_from = {"source": "synthetic", "seed": seed}
+    return Source(made_from, lambda: make_synthetic(seed))
+
+
+def _find_source(config: Config) -> Source:
+    folder = _folder_of_images(config)
+    if folder is None:
+        return _official_source(OFFICIAL[config.type], config)
+    if config.type == "cifar":
+        return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
+    return _folder_source(
+        folder.resolve().name, folder, config.image_size or PHOTO_SIDE, config.seed
+    )
+
+
+def _official_source(official: Official, config: Config) -> Source:
+    data_path = Path(config.data_path)
+    files = find_idx_files(official, data_path) if official.is_idx else []
+    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    made_from = {"source": "official", "name": official.title, "files": stamps}
+    return Source(made_from, lambda: load_official(official, data_path, download=config.download))
+
+
+def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
+    """Folders train/ and test/ as they are, else a seeded split of one folder of classes."""
+    is_split = _is_split(folder)
+    parts = [scan_folder(folder / split) for split in SPLITS] if is_split else [scan_folder(folder)]
+    for found in parts:
+        _check_classes(found, parts[0])
+    stamps = repr([(found.class_names, found.labels, found.stamps) for found in parts])
+    digest = hashlib.blake2b(stamps.encode("utf-8", "surrogateescape")).hexdigest()
+    made_from = {"source": "folder", "name": name, "side": side, "files": digest}
+    if not is_split:
+        made_from["seed"] = seed
+    return Source(made_from, lambda: _read_folders(name, parts, side, seed))
+
+
+def _check_classes(found: ImageFolder, first: ImageFolder) -> None:
+    if len(found.class_names) < 2:
+        raise ConfigError(
+            f"data_path: got {found.folder} with {len(found.class_names)} sub-folders, must have "
+            "one for each of at least two classes"
+        )
+    if found.class_names != first.class_names:
+        raise ConfigError(
+            f"data_path: got {found.folder}, which does not hold the same classes as {first.folder}"
+        )
+
+
+def _read_folders(name: str, parts: list[ImageFolder], side: int, seed: int) -> Dataset:
+    splits = [_decode_and_report(found, side) for found in parts]
+    if len(splits) == 1:
+        (whole,) = splits
+        generator = stream(seed, Purpose.VALIDATION)
+        chosen = split_by_class(whole.labels, VALIDATION_RATE, generator)
+        splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
+    mean, std = describe_pixels(splits[0].images)
+    return Dataset(DatasetInfo(name, False, parts[0].class_names, mean, std), *splits)
+
+
+def _decode_and_report(found: ImageFolder, side: int) -> Split:
+    """The usable images; the others are counted and named."""
+    split, problems = decode_folder(found, side)
+    if problems:
+        shown = [f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]]
+        more = len(problems) - len(shown)
+        rest = [f"  and {more} more"] if more else []
+        print("\n".join([f"note: {len(problems)} files are no usable images:", *shown, *rest]))
+    missing = np.setdiff1d(np.arange(len(found.class_names)), split.labels)
+    if len(missing):
+        name = found.class_names[missing[0]]
+        raise ConfigError(f"data_path: got {found.folder / name}, which holds no usable image")
+    return split

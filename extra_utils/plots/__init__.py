@@ -1,0 +1,1 @@
+"""Pictures of run folders. May import: basics, config, run."""

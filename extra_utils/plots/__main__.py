@@ -1,0 +1,34 @@
+"""Draws a run's folder, or compares several; reads config.json and metrics.jsonl only.
+
+python -m extra_utils.plots runs/a              # redraw one run
+python -m extra_utils.plots runs/a runs/b ...   # compare them in one figure and one table
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from extra_utils.basics.errors import ENDINGS, report
+from extra_utils.plots.compare import compare_runs
+from extra_utils.plots.draw import draw_run
+
+
+def main(argv: list[str]) -> int:
+    """Exit status 2 where a folder is not that of a run."""
+    folders = [Path(name) for name in argv]
+    if not folders or argv[0] in ("-h", "--help"):
+        print(__doc__)
+        return 0 if folders else 2
+    try:
+        if len(folders) == 1:
+            draw_run(folders[0])
+        else:
+            print(compare_runs(folders))
+    except ENDINGS as error:
+        return report(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

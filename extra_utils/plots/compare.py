@@ -1,0 +1,89 @@
+"""Several runs in one figure and one table; runs that differ in their seed become one curve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from extra_utils.plots.run_data import HONEST, RunData, read_run, save
+
+ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
+PANELS = {
+    "accuracy": "accuracy (%)",
+    "source_recall": "recall of the source class (%)",
+    "attack_success_rate": "source taken for target (%)",
+}
+
+
+def compare_runs(folders: list[Path]) -> str:
+    """Draws ``comparison.png`` beside the first folder; returns a Markdown table and its place."""
+    groups = group_by_setting([read_run(folder) for folder in folders])
+    figure = Figure(figsize=(5 * len(PANELS), 4.5))
+    for number, (key, label) in enumerate(PANELS.items(), start=1):
+        axes = figure.add_subplot(1, len(PANELS), number)
+        for place, (name, runs) in enumerate(groups.items()):
+            draw_group(axes, name, runs, key, HONEST[place % len(HONEST)])
+        axes.set(xlabel="round", ylabel=label, ylim=(0, 100))
+        axes.grid(alpha=0.3)
+    figure.axes[0].legend()
+    datasets = sorted({run.run["dataset"] for runs in groups.values() for run in runs})
+    figure.suptitle(", ".join(datasets))
+    path = folders[0].parent / "comparison.png"
+    save(figure, path)
+    return f"{table(groups)}\n\ncomparison: {path}"
+
+
+def group_by_setting(runs: list[RunData]) -> dict[str, list[RunData]]:
+    """Runs of one setting, by its name, or by their first folder where two settings share one."""
+    by_setting: dict[str, list[RunData]] = {}
+    for run in runs:
+        by_setting.setdefault(setting(run), []).append(run)
+    names = [group[0].config["name"] for group in by_setting.values()]
+    return {
+        name if names.count(name) == 1 else f"{name} ({group[0].folder.name})": group
+        for name, group in zip(names, by_setting.values(), strict=True)
+    }
+
+
+def setting(run: RunData) -> str:
+    """All of a config that matters but the seed, and of drawn attackers their number."""
+    config = {key: value for key, value in run.config.items() if key not in ANY_VALUE}
+    if config["attack"]:
+        attackers = len(config["attack"].get("clients", []))
+        config["attack"] = {**config["attack"], "clients": attackers}
+    return json.dumps(config, sort_keys=True)
+
+
+def draw_group(axes: Axes, name: str, runs: list[RunData], key: str, color: object) -> None:
+    """The mean over the seeds, and a band from the lowest to the highest."""
+    length = min(len(run.rounds) for run in runs)
+    rows = [[run.rounds[i][key] for i in range(length)] for run in runs]
+    if not length or any(value is None for row in rows for value in row):
+        return
+    values = np.array(rows)  # [runs, rounds]
+    places = [row["round"] for row in runs[0].rounds[:length]]
+    label = name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
+    axes.plot(places, values.mean(axis=0), color=color, marker="o", markersize=3, label=label)
+    if len(runs) > 1:
+        axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)
+
+
+def table(groups: dict[str, list[RunData]]) -> str:
+    """Each run's summary, the mean of its last 3 rounds, averaged over the seeds."""
+    lines = ["| run | seeds | accuracy % | loss | source recall % | attack success % |"]
+    lines.append("|---|---|---|---|---|---|")
+    for name, runs in groups.items():
+        cells = [_cell(runs, key) for key in ("accuracy", "loss", *list(PANELS)[1:])]
+        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(runs: list[RunData], key: str) -> str:
+    values = [run.summary[key] for run in runs if run.summary]
+    if not values or any(value is None for value in values):
+        return "-"
+    return f"{np.mean(values):.2f}"

@@ -1,0 +1,77 @@
+"""Going on with a run from its folder."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.files import write_whole
+from extra_utils.config.keys import Config
+from extra_utils.config.reader import Arguments, Given, Table, read_config
+from extra_utils.config.values import show
+from extra_utils.run.metrics import FILE_NAME, Row
+from extra_utils.run.metrics_reader import read_metrics
+
+FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every")  # not in the result
+
+
+def read_resumed(arguments: Arguments, attacks: Table, defenses: Table) -> tuple[Config, Given]:
+    """The run's own config with what may change changed. Raises ConfigError for all else."""
+    assert arguments.resume is not None
+    if arguments.config is not None or arguments.run_dir is not None:
+        raise ConfigError("command line: resume: goes without config and run_dir, it has its own")
+    path = Path(arguments.resume) / "config.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"command line: resume: got {arguments.resume}, which holds no config.json"
+        )
+    stored, _ = read_config(Arguments(config=str(path)), attacks, defenses)
+    changed = Arguments(config=str(path), overrides=arguments.overrides)
+    config, given = read_config(changed, attacks, defenses)
+    for key in (f.name for f in fields(Config)):
+        old, new = getattr(stored, key), getattr(config, key)
+        if new != old and key not in FREE_KEYS:
+            raise ConfigError(
+                f"command line: {key}: got {show_value(new)}, must stay {show_value(old)} when a "
+                f"run goes on; only {', '.join(FREE_KEYS)} may change"
+            )
+    if config.global_epochs < stored.global_epochs:
+        raise ConfigError(
+            f"command line: global_epochs: got {config.global_epochs}, must be at least the run's "
+            f"{stored.global_epochs}"
+        )
+    return config, given
+
+
+def show_value(value: object) -> str:
+    """A key's value for a message; an attack or a rule by its name."""
+    return show(getattr(value, "name", value))
+
+
+def is_finished(run_dir: Path, config: Config) -> bool:
+    """Whether all rounds are done and all but pictures is written."""
+    if not (run_dir / "model.pth").is_file() or not (run_dir / FILE_NAME).is_file():
+        return False
+    rows, problems = read_metrics(run_dir)
+    if problems or not rows or rows[-1]["kind"] != "summary":
+        return False
+    return [row["round"] for row in rows if row["kind"] == "round"][-1:] == [config.global_epochs]
+
+
+def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
+    """Cuts metrics.jsonl back to the end of a round; returns the rows that stay.
+
+    A line that was cut off in writing comes after the last whole round, so it goes too.
+    """
+    path = run_dir / FILE_NAME
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    marks = [f'{{"kind": "round", "round": {round_index},'.encode() in line[:60] for line in lines]
+    if True not in marks:
+        raise ConfigError(f"{path}: lacks round {round_index}, which the checkpoint has")
+    kept = lines[: marks.index(True) + 1]
+    write_whole(path, b"".join(kept))
+    rows, problems = read_metrics(run_dir)
+    if problems:
+        raise ConfigError(problems[0])
+    return rows

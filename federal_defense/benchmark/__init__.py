@@ -1,0 +1,1 @@
+"""Every defence in every setting. May import: basics, config, run, plots, attacks, rules."""

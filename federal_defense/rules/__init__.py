@@ -1,0 +1,4 @@
+"""How the clients' updates become one.
+
+May import: basics, config, aggregation, two_means, class_mean.
+"""

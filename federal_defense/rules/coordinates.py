@@ -1,0 +1,42 @@
+"""Rules that look at each coordinate of the differences by itself. They are not weighted."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import numpy as np
+
+from extra_utils.aggregation.updates import Array, State, Updates, Verdict, by_samples
+from extra_utils.config.values import Range
+
+
+def median(updates: Updates, state: State) -> Verdict:
+    """the median of each coordinate; of an even number of clients the mean of the middle two
+
+    Source: Yin et al., ICML 2018.
+    """
+    return Verdict(by_samples(updates), combine=lambda block: np.median(block, axis=0), state=state)
+
+
+def trimmed_mean(
+    updates: Updates, state: State, *, beta: Annotated[float, Range(0, 0.5)] = 0.2
+) -> Verdict:
+    """the mean of each coordinate without its largest and its smallest values
+
+    `beta`: the share of the clients that is cut off at each end; at least that of the attackers
+
+    Source: Yin et al., ICML 2018.
+    """
+    cut = num_trimmed(len(updates.samples), beta)
+
+    def combine(block: Array) -> Array:
+        trimmed: Array = np.sort(block, axis=0)[cut : len(block) - cut].mean(axis=0)
+        return trimmed
+
+    return Verdict(by_samples(updates), combine=combine, state=state)
+
+
+def num_trimmed(n: int, beta: float) -> int:
+    """floor(beta n), where 0.29 x 100 is 29."""
+    return math.floor(beta * n + 1e-9)

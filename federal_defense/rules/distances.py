@@ -1,0 +1,83 @@
+"""Rules that look at lengths and distances of whole differences: all they need is a Gram matrix."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+
+from extra_utils.aggregation.updates import Array, State, Updates, Verdict, by_samples, without
+from extra_utils.config.values import Count, CountOrZero, Range
+from federal_defense.two_means import squared_distances
+
+Positive = Annotated[float, Range(0, 1e12, above=True)]
+SMOOTHING = 1e-6  # nu: the distance below which the geometric median no longer sharpens
+
+
+def krum(updates: Updates, state: State, *, f: CountOrZero = 1) -> Verdict:
+    """the one difference that is nearest to its n - f - 2 nearest neighbours
+
+    `f`: how many attackers are assumed
+
+    Source: Blanchard et al., NeurIPS 2017.
+    """
+    scores = krum_scores(updates.gram(), f)
+    flagged = np.arange(len(scores)) != scores.argmin()  # of equal ones the lowest client
+    return without(updates, flagged, state)
+
+
+def multi_krum(
+    updates: Updates, state: State, *, f: CountOrZero = 1, m: Count | None = None
+) -> Verdict:
+    """the mean of the m differences that are nearest to their n - f - 2 nearest neighbours
+
+    `f`: how many attackers are assumed
+    `m`: how many clients are kept (null: n - f)
+
+    Source: Blanchard et al., NeurIPS 2017.
+    """
+    scores = krum_scores(updates.gram(), f)
+    flagged = np.ones(len(scores), dtype=bool)
+    flagged[np.argsort(scores, kind="stable")[: m or len(scores) - f]] = False
+    return without(updates, flagged, state)
+
+
+def krum_scores(gram: Array, f: int) -> Array:
+    """Each client's sum [n] of squared distances to its n - f - 2 nearest others."""
+    squared = squared_distances(gram)
+    np.fill_diagonal(squared, np.inf)
+    scores: Array = np.sort(squared, axis=1)[:, : len(gram) - f - 2].sum(axis=1)
+    return scores
+
+
+def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> Verdict:
+    """the point with the least sum of distances to all differences (RFA)
+
+    `steps`: the most steps of Weiszfeld's iteration
+
+    A client's weight in the sum is its share of the images.
+    Source: Pillutla et al., IEEE Transactions on Signal Processing 2022.
+    """
+    gram, shares = updates.gram(), by_samples(updates)
+    weights = shares
+    for _ in range(steps):
+        towards = gram @ weights  # <z, d_i>
+        squared = weights @ towards - 2 * towards + np.diag(gram)  # norm(z - d_i)^2
+        pulls = shares / np.maximum(SMOOTHING, np.sqrt(np.maximum(squared, 0.0)))
+        old, weights = weights, pulls / pulls.sum()
+        if np.abs(weights - old).max() < 1e-12:
+            break
+    return Verdict(weights, state=state)
+
+
+def norm_clipping(updates: Updates, state: State, *, tau: Positive | None = None) -> Verdict:
+    """the mean of the differences, of which long ones are shortened
+
+    `tau`: the length that no difference exceeds (null: the median of the round's lengths)
+
+    Source: Sun et al. 2019, arXiv 1911.07963.
+    """
+    lengths = np.sqrt(np.maximum(np.diag(updates.gram()), 0.0))
+    limit = float(np.median(lengths)) if tau is None else tau
+    factors = np.minimum(1.0, limit / np.maximum(lengths, 1e-300))
+    return Verdict(by_samples(updates), factors=factors, state=state)

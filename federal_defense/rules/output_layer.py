@@ -1,0 +1,123 @@
+"""Rules that look at the differences of the last layer, where a flipped label leaves its trace."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extra_utils.aggregation.updates import Array, State, Updates, Verdict, without
+from federal_defense.two_means import two_means
+
+KEPT_VARIANCE = 0.99  # of the principal components, at most
+ROUNDING = 1e-12  # relative; columns that differ by less are equal
+
+
+def foolsgold(updates: Updates, state: State) -> Verdict:
+    """less weight for clients whose histories point the same way
+
+    It needs at least two attackers, and honest clients whose data differ. The history of each
+    client's output-layer differences is kept. Source: Fung et al., RAID 2020.
+    """
+    layer = updates.output_layer().reshape(len(updates.samples), -1)  # [n, C (h + 1)]
+    empty = np.zeros((updates.num_clients, layer.shape[1]))
+    history = state.get("history", empty).copy()
+    history[updates.client_ids] += layer
+    scores = foolsgold_scores(cosines(history[updates.client_ids]))
+    weights = scores / max(scores.sum(), 1e-300)
+    return Verdict(weights, flagged=scores == 0, state={"history": history})
+
+
+def foolsgold_scores(similar: Array) -> Array:
+    """a_i in 0..1 from the cosines [n, n] of the histories."""
+    similar = similar.copy()
+    np.fill_diagonal(similar, -np.inf)
+    most = similar.max(axis=1)  # v_i
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pardon = np.where((most[:, None] < most[None, :]) & (most != 0), most[:, None] / most, 1.0)
+        pardoned = np.where(np.isfinite(similar), similar * pardon, -np.inf)
+    scores = np.clip(1 - pardoned.max(axis=1), 0, 1)
+    scores = scores / scores.max() if scores.max() > 0 else scores
+    scores = np.where(scores == 1, 0.99, scores)
+    with np.errstate(divide="ignore"):
+        found: Array = np.clip(np.log(scores / (1 - scores)) + 0.5, 0, 1)
+    return found
+
+
+def tolpegin(updates: Updates, state: State) -> Verdict:
+    """of the class on which the clients differ most, the smaller of two groups is left out
+
+    Each class's row of the output-layer differences is standardised, brought to its principal
+    components and split by 2-means. Source: Tolpegin et al., ESORICS 2020.
+    """
+    layer = updates.output_layer()[:, :, :-1]  # [n, C, h]
+    best, flagged = -1.0, np.zeros(len(layer), dtype=bool)
+    for number in range(layer.shape[1]):
+        points = principal_components(layer[:, number])
+        groups = two_means(points)
+        if groups.all():
+            continue
+        gap = float(np.linalg.norm(points[groups].mean(axis=0) - points[~groups].mean(axis=0)))
+        if gap > best:
+            best, flagged = gap, smaller(groups, points)
+    return without(updates, flagged, state)
+
+
+def principal_components(rows: Array) -> Array:
+    """The columns standardised, and their components [n, k] with at most 99 % of the variance."""
+    centred = rows - rows.mean(axis=0)
+    deviations = centred.std(axis=0)
+    differs = deviations > ROUNDING * np.abs(rows).max()
+    centred = centred[:, differs] / deviations[differs]
+    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    share = np.cumsum(values**2) / max(float((values**2).sum()), 1e-300)
+    size = max(1, int((share <= KEPT_VARIANCE).sum()))
+    return left[:, :size] * values[:size]
+
+
+def smaller(groups: NDArray[np.bool_], points: Array) -> NDArray[np.bool_]:
+    """The group of fewer points, of equal ones the wider."""
+    spreads = [float(points[g].std(axis=0).sum()) for g in (groups, ~groups)]
+    is_first = (groups.sum(), -spreads[0]) < ((~groups).sum(), -spreads[1])
+    return groups if is_first else ~groups
+
+
+def lfighter(updates: Updates, state: State) -> Verdict:
+    """of the two classes that changed most, the tighter of two groups is left out
+
+    Source: Jebreel et al., Neural Networks 170, 2024.
+    """
+    layer = updates.output_layer()  # [n, C, h + 1]
+    weights, bias = layer[:, :, :-1], layer[:, :, -1]
+    if layer.shape[1] > 2:
+        sizes = (np.linalg.norm(weights, axis=2) + np.abs(bias)).sum(axis=0)  # [C]
+        weights = weights[:, np.sort(np.argsort(-sizes, kind="stable")[:2])]
+    points = weights.reshape(len(layer), -1)
+    return without(updates, less_dissimilar(points, two_means(points)), state)
+
+
+def less_dissimilar(points: Array, groups: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The group with the smaller share-weighted dissimilarity; nobody where all are one group."""
+    if groups.all():
+        return np.zeros(len(points), dtype=bool)
+
+    def dissimilarity(group: NDArray[np.bool_]) -> float:
+        similar = cosines(points[group])
+        np.fill_diagonal(similar, 0.0)
+        return float(group.mean() * (1 - similar.min(axis=1).mean()))
+
+    return groups if dissimilarity(groups) < dissimilarity(~groups) else ~groups
+
+
+def cosines(rows: Array) -> Array:
+    """Cosine similarities [n, n]; 0 with a row of zeros."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit = rows / np.maximum(lengths, 1e-300)
+    return unit @ unit.T
+
+
+def oracle(updates: Updates, state: State) -> Verdict:
+    """the mean of the honest clients, for comparison: it is told who attacks
+
+    No rule that leaves clients out can know more.
+    """
+    return without(updates, updates.is_attacker, state)

@@ -1,0 +1,113 @@
+"""Aggregation rules: how the clients' updates become one. ``DEFENSES`` maps a name to a function;
+its keyword-only parameters, with their types and defaults, are the rule's keys in the config.
+
+A rule is a function (this round's updates, its own state) -> ``Verdict``. ``BOUNDS`` holds what
+a rule's theorem asks of n, the clients of a round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from extra_utils.aggregation.updates import State, Updates, Verdict, by_samples
+from extra_utils.basics.errors import ConfigError
+from extra_utils.config.keys import Config
+from extra_utils.config.reader import Given
+from federal_defense.class_mean import class_mean
+from federal_defense.rules.coordinates import median, num_trimmed, trimmed_mean
+from federal_defense.rules.distances import geometric_median, krum, multi_krum, norm_clipping
+from federal_defense.rules.output_layer import foolsgold, lfighter, oracle, tolpegin
+
+Rule = Callable[..., Verdict]
+
+
+def mean(updates: Updates, state: State) -> Verdict:
+    """the clients' differences, weighted by their images (FedAvg)
+
+    A run with it keeps no update: it adds them up as they come (``RoundSum``).
+    Source: McMahan et al., AISTATS 2017.
+    """
+    return Verdict(by_samples(updates), state=state)
+
+
+DEFENSES: dict[str, Rule] = {
+    "mean": mean,
+    "median": median,
+    "trimmed_mean": trimmed_mean,
+    "krum": krum,
+    "multi_krum": multi_krum,
+    "geometric_median": geometric_median,
+    "norm_clipping": norm_clipping,
+    "foolsgold": foolsgold,
+    "tolpegin": tolpegin,
+    "lfighter": lfighter,
+    "class_mean": class_mean,
+    "oracle": oracle,
+}
+BOUNDS: dict[str, list[tuple[str, Callable[[int, dict[str, Any]], bool]]]] = {
+    "trimmed_mean": [
+        ("beta < 1/2", lambda _, own: own["beta"] < 0.5),
+        ("n > 2 floor(beta n)", lambda n, own: n > 2 * num_trimmed(n, own["beta"])),
+    ],
+    "krum": [("n >= 2f+3", lambda n, own: n >= 2 * own["f"] + 3)],
+    "multi_krum": [
+        ("n >= 2f+3", lambda n, own: n >= 2 * own["f"] + 3),
+        ("m <= n-f", lambda n, own: own["m"] is None or own["m"] <= n - own["f"]),
+    ],
+    "foolsgold": [("n >= 2", lambda n, _: n >= 2)],
+    "tolpegin": [("n >= 3", lambda n, _: n >= 3)],
+    "lfighter": [("n >= 3", lambda n, _: n >= 3)],
+    "class_mean": [("n >= 5", lambda n, _: n >= 5)],
+}
+LEAST_CLASSES = {"class_mean": 5}  # of fewer, source and target are too large a part
+ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attackers among n clients
+    **dict.fromkeys(
+        ("median", "geometric_median", "tolpegin", "lfighter", "class_mean"),
+        lambda n, _: (n - 1) // 2,
+    ),
+    "trimmed_mean": lambda n, own: num_trimmed(n, own["beta"]),
+    "krum": lambda _, own: int(own["f"]),
+    "multi_krum": lambda _, own: int(own["f"]),
+}
+
+
+def check_bounds(config: Config, given: Given) -> None:
+    """A ConfigError with the bound where the rule's theorem does not cover the run's rounds."""
+    name, parameters = config.defense.name, config.defense.parameters
+    n = config.clients_per_round
+    assert n is not None
+    for bound, holds in BOUNDS.get(name, []):
+        if not holds(n, parameters):
+            got = ", ".join(f"{key}={value}" for key, value in {"n": n, **parameters}.items())
+            where = given.where.get("defense", "default")
+            raise ConfigError(f"{where}: defense: {name} needs {bound}, got {got}")
+
+
+def check_num_classes(config: Config, given: Given, num_classes: int) -> None:
+    """A ConfigError where the rule cannot work with so few classes."""
+    name = config.defense.name
+    least = LEAST_CLASSES.get(name, 0)
+    if num_classes < least:
+        where = given.where.get("defense", "default")
+        raise ConfigError(
+            f"{where}: defense: {name} needs at least {least} classes, got {num_classes}"
+        )
+
+
+def warn_of_attackers(config: Config) -> str:
+    """A line where more clients attack than the rule is made for; "" where not, or not known."""
+    name, n = config.defense.name, config.num_clients
+    assert n is not None
+    found = len(config.attack.clients) if config.attack else 0
+    if name not in ASSUMED or config.clients_per_round != n:
+        return ""
+    most = ASSUMED[name](n, config.defense.parameters)
+    return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
+
+
+def rule_of(config: Config) -> Callable[[Updates, State], Verdict]:
+    """The config's rule with its parameters."""
+    parameters: dict[str, Any] = config.defense.parameters
+    rule = DEFENSES[config.defense.name]
+    return lambda updates, state: rule(updates, state, **parameters)

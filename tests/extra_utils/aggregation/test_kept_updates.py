@@ -1,0 +1,142 @@
+"""Updates in blocks on real ranks: as all at once, and the same for any number of ranks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from extra_utils.aggregation.messages import Update, WeightDiff
+from extra_utils.aggregation.updates import State, Updates, Verdict, by_samples
+from extra_utils.distributed_utils import Ranks
+from extra_utils.model import float_values, integer_values
+from federal_defense.rules.table import DEFENSES, rule_of
+from get_weight_matrix import FIXED_POINT, Figures, RuleRound, class_mean
+from tests.federal_defense.rules.test_table import Dense, judge, make_config, step_of
+from tests.helpers import run_distributed
+
+
+class Small(nn.Module):
+    """A model with running statistics and a counter, of more values than one block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(10, 2000)
+        self.norm = nn.BatchNorm1d(2000)
+        self.last = nn.Linear(2000, 4)
+
+
+def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
+    """Every rule on the same updates of seven clients; the result's bits and the reports."""
+    found = {}
+    samples = {client: 3 * client + 5 for client in range(7)}
+    shares = [list(range(rank, 7, ranks.world_size)) for rank in range(ranks.world_size)]
+    for name in DEFENSES:
+        torch.manual_seed(0)
+        model = Small()
+        locals_ = [torch.randn(sum(v.numel() for v in float_values(model))) for _ in samples]
+        config = make_config(name, 7)
+        figures = Figures(model, num_points=0, clients_per_round=7)
+        aggregation = RuleRound(model, figures, rule_of(config), config, {})
+        aggregation.begin(1, samples, shares)
+        for client in shares[ranks.rank]:
+            local = Small()
+            start = 0
+            with torch.no_grad():
+                for value in float_values(local):
+                    value.copy_(locals_[client][start : start + value.numel()].view_as(value))
+                    start += value.numel()
+                assert local.norm.num_batches_tracked is not None
+                local.norm.num_batches_tracked.add_(client)
+            diff = WeightDiff(float_values(local), float_values(model))
+            aggregation.add(
+                Update(client, samples[client], diff, integer_values(local), class_mean(local), 0.5)
+            )
+        result = aggregation.reduce(ranks, model)
+        rows = [[r.weight, r.flagged, r.class_mean] for r in result.reports]
+        found[name] = [result.total.tolist()[::101], int(result.total.sum()), rows,
+                       result.counters.tolist()]  # fmt: skip
+    return found
+
+
+class Spy:
+    """A rule that answers as the mean, and keeps what it was given."""
+
+    def __call__(self, updates: Updates, state: State) -> Verdict:
+        self.layer, self.class_means = updates.output_layer(), updates.class_means
+        self.gram = updates.gram()
+        return Verdict(by_samples(updates), state=state)
+
+
+def look_at_updates(ranks: Ranks) -> dict[str, Any]:
+    """What a rule is given of three clients, and the same from their models themselves."""
+    torch.manual_seed(0)
+    model, locals_, spy = Small(), [Small() for _ in range(3)], Spy()
+    config, figures = make_config("mean", 3), Figures(model, num_points=0, clients_per_round=3)
+    aggregation = RuleRound(model, figures, spy, config, {})
+    shares = [list(range(rank, 3, ranks.world_size)) for rank in range(ranks.world_size)]
+    aggregation.begin(1, dict.fromkeys(range(3), 4), shares)
+    for client in shares[ranks.rank]:
+        local = locals_[client]
+        diff = WeightDiff(float_values(local), float_values(model))
+        aggregation.add(Update(client, 4, diff, integer_values(local), class_mean(local), 0.5))
+    aggregation.reduce(ranks, model)
+    layers = [
+        torch.cat([local.last.weight - model.last.weight,
+                   (local.last.bias - model.last.bias)[:, None]], dim=1).tolist()
+        for local in locals_
+    ]  # fmt: skip
+    means = [(local.last.weight.mean(dim=1) + local.last.bias / 2000).tolist()
+             for local in locals_]  # fmt: skip
+    rows = [nn.utils.parameters_to_vector(local.parameters())
+            - nn.utils.parameters_to_vector(model.parameters()) for local in locals_]  # fmt: skip
+    diffs = torch.stack(rows)
+    return {"seen": [spy.layer.tolist(), spy.class_means.tolist(), spy.gram.tolist()],
+            "own": [layers, means, (diffs @ diffs.T).tolist()]}  # fmt: skip
+
+
+def test_a_rule_is_given_what_the_models_say(tmp_path: Path) -> None:
+    for found in run_distributed(look_at_updates, 2, tmp_path):
+        for seen, own in zip(found["seen"], found["own"], strict=True):
+            assert np.shape(seen) == np.shape(own)
+            assert np.allclose(seen, own, rtol=1e-4, atol=1e-6)
+
+
+def test_all_rules_give_the_same_bytes_on_any_number_of_ranks(tmp_path: Path) -> None:
+    results = {}
+    for world_size in (1, 2, 3):
+        folder = tmp_path / str(world_size)
+        folder.mkdir()
+        results[world_size] = run_distributed(aggregate_with_all_rules, world_size, folder)
+    first = results[1][0]
+    for rank_results in results.values():
+        for found in rank_results:
+            assert json.dumps(found) == json.dumps(first)
+    assert set(first) == set(DEFENSES)
+    assert first["mean"][3] == [6]  # the largest counter
+
+
+def test_the_blocks_way_is_the_dense_way(tmp_path: Path) -> None:
+    """What two ranks make of the blocks, against NumPy on all differences at once."""
+    (found, _) = run_distributed(aggregate_with_all_rules, 2, tmp_path)
+    torch.manual_seed(0)
+    model = Small()
+    flat = torch.cat([value.flatten() for value in float_values(model)]).double()
+    diffs = torch.stack([torch.randn(len(flat)) for _ in range(7)]).double() - flat
+    updates = Dense(diffs.numpy(), [3.0 * client + 5 for client in range(7)])
+    scored = sum(parameter.numel() for parameter in model.parameters())
+    average = by_samples(updates) @ updates.diffs
+    for name in ("mean", "median", "trimmed_mean", "geometric_median"):
+        step = step_of(judge(name, Dense(updates.diffs[:, :scored], updates.samples)),
+                       Dense(updates.diffs[:, :scored], updates.samples))  # fmt: skip
+        expected = np.concatenate([step, average[scored:]])
+        if name == "geometric_median":
+            expected = expected[:scored]
+        values = np.array(found[name][0]) / FIXED_POINT
+        places = np.arange(0, len(flat), 101)[: len(values)]
+        inside = places < len(expected)
+        assert np.allclose(values[inside], expected[places[inside]], atol=1e-9), name

@@ -1,0 +1,45 @@
+"""--help and the README's tables."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from extra_utils.config.help import help_text, key_rows, markdown, parameter_rows
+from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, field_texts
+from federal_defense.attacks import ATTACKS
+from federal_defense.rules.table import DEFENSES
+
+
+def test_every_key_has_a_text() -> None:
+    assert list(field_texts(Config)) == [f.name for f in fields(Config)]
+    for kind in (AttackConfig, DefenseConfig):
+        assert [*field_texts(kind), "parameters"] == [f.name for f in fields(kind)]
+
+
+def test_help_has_every_key_its_default_and_every_parameter() -> None:
+    text = help_text(ATTACKS, DEFENSES)
+    for name, _, default, _ in key_rows():
+        assert f"--{name}  (" in text
+        assert f"default: {default})" in text
+    assert "attack.* of label_flip: images of one class are trained on as another" in text
+    assert "the label that they get" in text
+    assert "--target  (a whole number from 0 to 2147483647; default: 4)" in text
+    assert "defense.* of mean: the clients' differences" in text
+
+
+def test_parameters_without_a_default_are_required() -> None:
+    def rule(*, f: int, beta: float = 0.2) -> None:
+        """a rule
+
+        `f`: how many
+        `beta`: how much
+        """
+
+    assert [(row[0], row[2]) for row in parameter_rows(rule)] == [
+        ("f", "required"),
+        ("beta", "0.2"),
+    ]
+    assert (
+        markdown(parameter_rows(rule)).splitlines()[2]
+        == "| `f` | a whole number | `required` | how many |"
+    )

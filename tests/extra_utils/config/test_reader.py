@@ -1,0 +1,253 @@
+"""Everything that can be wrong with the user's input ends in one line; the rest is read right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extra_utils.basics.errors import ConfigError
+from extra_utils.config.keys import Config
+from extra_utils.config.reader import Arguments, parse_arguments, read_config
+from extra_utils.config.rules import (
+    check_classes,
+    check_rules,
+    check_sizes,
+    idle_keys,
+    resolve,
+    to_json,
+)
+from federal_defense.attacks import ATTACKS, with_drawn_attackers
+from federal_defense.rules.table import DEFENSES
+
+FLIP = {"name": "label_flip", "clients": [2], "source": 1, "target": 4}
+
+
+def read(tmp_path: Path, text: str | bytes | dict[str, Any], *options: str) -> Config:
+    """The checked config of a file with this content and these options."""
+    content = json.dumps(text) if isinstance(text, dict) else text
+    path = tmp_path / "c.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    arguments = parse_arguments([f"--config={path}", *options])
+    config, given = read_config(arguments, ATTACKS, DEFENSES)
+    config = resolve(config)
+    check_rules(config, given)
+    return config
+
+
+WRONG_FILES = {
+    "broken": ('{"type": "cifar",\n  oops}', "is not JSON: .* at line 2 column 3"),
+    "empty": ("", "is not JSON"),
+    "no object": ("[1]", r"got \[1\], must be an object"),
+    "twice": ('{"type": "cifar", "lr": 1, "lr": 2}', 'the key "lr" stands twice'),
+    "nested twice": ('{"attack": {"name": 1, "name": 2}}', 'the key "name" stands twice'),
+    "NaN": ('{"lr": NaN}', "NaN is not a number"),
+    "Infinity": ('{"lr": -Infinity}', "-Infinity is not a number"),
+    "overflow": ('{"type": "cifar", "lr": 1e999}', "lr: got Infinity, must be a number above 0"),
+    "not UTF-8": (b'{"name": "\xff"}', "is not UTF-8: .* at byte 10"),
+    "too deep": ("[" * 100_000, "is nested too deeply"),
+    "long number": ('{"seed": ' + "9" * 5000 + "}", "Exceeds the limit"),
+    "unknown": ('{"num_client": 3, "type": "cifar"}', '"num_client"; did you mean "num_clients"'),
+    "no type": ("{}", "type: is missing, must be one of cifar"),
+    "wrong type": ('{"type": "cifar", "lr": "fast"}', 'lr: got "fast", must be a number'),
+    "bool for int": ('{"type": "cifar", "batch_size": true}', "batch_size: got true, must be"),
+    "float for int": ('{"type": "cifar", "batch_size": 1.5}', "batch_size: got 1.5, must be"),
+    "null": ('{"type": "cifar", "seed": null}', "seed: got null, must be a whole number"),
+    "range": ('{"type": "cifar", "lrf": 1.5}', "lrf: got 1.5, must be a number above 0 to 1"),
+    "no ranks": ('{"type": "cifar", "world_size": 0}', "world_size: got 0, must be a whole"),
+    "choice": ('{"type": "cifra"}', 'type: got "cifra", must be one of "cifar"'),
+    "syncBN": ('{"type": "cifar", "syncBN": true, "num_clients": 5}', "got true with 5 clients"),
+    "imagenet net": ('{"type": "cifar", "weights": "imagenet"}', 'weights: got "imagenet", must'),
+    "small": ('{"type": "folder", "image_size": 12}', "image_size: got 12, must be at least 16"),
+    "list": ('{"type": "cifar", "lr": [1]}', r"lr: got \[1\], must be a number"),
+    "place": ('{"type": "cifar", "run_dir": "x"}', "run_dir: belongs on the command line"),
+    "name": ('{"type": "cifar", "name": "../x"}', 'name: got "../x", must be 1 to 100 printable'),
+    "surrogate": ('{"type": "cifar", "name": "\\ud800"}', "name: got"),
+    "NUL": ('{"type": "cifar", "output_dir": "a\\u0000b"}', "output_dir: got .* a string"),
+    "half a pair": ('{"type": "cifar", "comment": "\\ud800"}', "comment: got .* must be a string"),
+    "sampling": ('{"type": "cifar", "clients_per_round": 4}', "clients_per_round"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG_FILES.values(), ids=WRONG_FILES)
+def test_a_wrong_file_is_refused_in_one_line(
+    text: str | bytes, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        read(tmp_path, text)
+    assert "c.json" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+WRONG_ATTACKS = {
+    "text": ("label_flip", "attack: got \"label_flip\", must be"),
+    "no name": ({"clients": [2]}, "attack: got .* must be"),
+    "unknown": ({"name": "flip"}, 'attack.name: got "flip", must be one of label_flip'),
+    "key": (FLIP | {"sorce": 1}, 'attack: unknown key "sorce"; did you mean "source"'),
+    "no such client": (FLIP | {"clients": [3]}, "attack.clients: got 3, must be a client, from 0"),
+    "twice": (FLIP | {"clients": [1, 1]}, "attack.clients: got a client twice"),
+    "negative": (FLIP | {"clients": [-1]}, r"attack.clients: got \[-1\], must be a list of whole"),
+    "no list": (FLIP | {"clients": 2}, "attack.clients: got 2, must be a list"),
+    "same class": (FLIP | {"target": 1}, "attack.target: got 1, must be another class"),
+    "both": (FLIP | {"fraction": 0.5}, "got clients and fraction"),
+    "share": ({"name": "label_flip", "fraction": 1.5}, "attack.fraction: got 1.5, must be a"),
+    "round": (FLIP | {"start_round": 0}, "attack.start_round: got 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("attack", "message"), WRONG_ATTACKS.values(), ids=WRONG_ATTACKS)
+def test_a_wrong_attack_is_refused(attack: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, {"type": "cifar", "attack": attack})
+
+
+LABEL_FLIP = "--attack.name=label_flip"
+WRONG_OPTIONS = {
+    "word": (["train"], 'got "train", must be --key=value'),
+    "no value": (["--lr"], "lr: has no value"),
+    "option for value": (["--lr", "--seed=1"], "lr: has no value"),
+    "unknown": (["--lrr=1"], 'command line: unknown key "lrr"; did you mean "lr"'),
+    "dot": (["--defence.name=mean"], 'unknown key "defence.name"; only attack and defense nest'),
+    "inner": (["--attack.name=label_flip", "--attack.soure=1"], 'did you mean "source"'),
+    "null attack": (["--attack.source=3"], "attack.source: there is no attack, give --attack.name"),
+    "word for number": (["--lr=fast"], 'command line: lr: got "fast"'),
+    "NaN": (["--lr=NaN"], 'lr: got "NaN"'),
+    "both": ([LABEL_FLIP, "--attack.clients=[0]", "--attack.fraction=1"], "must be one of the two"),
+    "negative": ([LABEL_FLIP, "--attack.clients=[-1]"], "must be a list of whole numbers from 0"),
+    "rule": (["--defense.name=krummm"], 'defense.name: got "krummm", must be one of'),
+    "no rule": (["--defense=null"], "defense: got null"),
+    "rule's key": (["--defense.f=1"], 'defense: unknown key "f"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "message"), WRONG_OPTIONS.values(), ids=WRONG_OPTIONS)
+def test_a_wrong_option_is_refused(options: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(tmp_path, {"type": "cifar"}, *options)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.json: cannot be read: No such file"):
+        read_config(Arguments(config=str(tmp_path / "none.json")), ATTACKS, DEFENSES)
+    with pytest.raises(ConfigError, match="config: is missing, try --config="):
+        read_config(Arguments(), ATTACKS, DEFENSES)
+
+
+def test_command_line_beats_file_beats_default(tmp_path: Path) -> None:
+    config = read(
+        tmp_path, {"type": "cifar", "lr": 0.5, "seed": 7}, "--lr", "1e-3", "--augment=false"
+    )
+    assert (config.lr, config.seed, config.augment, config.batch_size) == (1e-3, 7, False, 64)
+    assert (config.name, config.num_clients, config.model_name) == ("c", 3, "net")
+
+
+def test_the_last_of_several_options_wins_and_text_stays_text(tmp_path: Path) -> None:
+    config = read(tmp_path, {"type": "cifar"}, "--lr=1", "--lr=2", "--name=2026", "--data_path=1")
+    assert (config.lr, config.name, config.data_path) == (2.0, "2026", "1")
+
+
+def test_a_null_name_is_the_files(tmp_path: Path) -> None:
+    assert read(tmp_path, {"type": "cifar", "name": None}).name == "c"
+    assert read(tmp_path, {"type": "cifar", "name": "x"}, "--name=null").name == "c"
+
+
+def test_a_nested_key_is_blamed_where_it_stands(tmp_path: Path) -> None:
+    wrong = {"type": "cifar", "attack": FLIP | {"sourc": 1}}
+    with pytest.raises(ConfigError, match=r"c\.json: attack: unknown key"):
+        read(tmp_path, wrong, "--attack.target=7")
+    with pytest.raises(ConfigError, match=r"^command line: attack\.clients: got 9"):
+        read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack.clients=[9]")
+
+
+def test_a_fraction_that_is_nobody_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    attack = {"name": "label_flip", "fraction": 0.1}
+    path.write_text(json.dumps({"type": "cifar", "attack": attack}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    (warning,) = idle_keys(resolve(config), given)
+    assert "attack.fraction: has no effect here: 0.1 of 3 clients is nobody" in warning
+
+
+def test_clients_and_fraction_replace_each_other(tmp_path: Path) -> None:
+    config = read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack.fraction=0.4")
+    assert config.attack is not None
+    assert config.attack.fraction == 0.4
+    drawn = with_drawn_attackers(config)
+    assert drawn.attack is not None
+    assert drawn.attack.fraction is None
+    assert len(drawn.attack.clients) == 1
+    back = read(
+        tmp_path,
+        {"type": "cifar", "attack": {"name": "label_flip", "fraction": 1}},
+        "--attack.clients=[]",
+    )
+    assert back.attack is not None
+    assert (back.attack.clients, back.attack.fraction) == ([], None)
+
+
+def test_an_attack_can_be_given_whole_or_piece_by_piece(tmp_path: Path) -> None:
+    config = read(tmp_path, {"type": "cifar"}, "--attack.target=7", "--attack.name=label_flip")
+    assert config.attack is not None
+    assert config.attack.parameters == {"source": 1, "target": 7}
+    assert config.attack.clients == [2]
+    assert read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack=null").attack is None
+
+
+def test_a_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
+    config = read(tmp_path, {"type": "cifar", "attack": FLIP, "name": "a name"})
+    assert read(tmp_path, to_json(config)) == config
+
+
+def test_a_class_that_the_data_set_lacks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"type": "cifar", "attack": FLIP | {"target": 10}}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    with pytest.raises(ConfigError, match=r"attack.target: got 10, .* from 0 \(a\) to 9 \(j\)"):
+        check_classes(config, given, list("abcdefghij"))
+    check_classes(config, given, list("abcdefghijk"))
+    path.write_text(json.dumps({"type": "cifar", "attack": FLIP | {"source": "all"}}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    check_classes(config, given, list("abc"))  # the target, 4 by default, has no effect
+
+
+def test_more_clients_or_images_than_there_are_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"type": "cifar", "world_size": 9, "num_test": 50}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    config = resolve(config)
+    with pytest.raises(
+        ConfigError, match="num_clients: got 9, must be at most the 8 training images"
+    ):
+        check_sizes(config, given, "X", 8, 100)
+    with pytest.raises(ConfigError, match="num_test: got 50, must be at most the 49 of X"):
+        check_sizes(config, given, "X", 9, 49)
+    check_sizes(config, given, "X", 9, 50)
+
+
+def test_points_are_drawn_by_default_of_up_to_ten_clients(tmp_path: Path) -> None:
+    assert read(tmp_path, {"type": "cifar", "num_clients": 10}).eval_points == 5
+    assert read(tmp_path, {"type": "cifar", "num_clients": 11}).eval_points == 0
+    assert read(tmp_path, {"type": "cifar", "num_clients": 11, "eval_points": 2}).eval_points == 2
+
+
+def test_more_runs_than_images_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"type": "cifar", "partition": "shards", "shards_per_client": 4}))
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    with pytest.raises(ConfigError, match=r"shards_per_client = 12 must be at most the 11"):
+        check_sizes(resolve(config), given, "X", 11, 1)
+    check_sizes(resolve(config), given, "X", 12, 1)
+
+
+def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    attack = FLIP | {"start_round": 11}
+    path.write_text(
+        json.dumps({"type": "synthetic", "alpha": 0.1, "download": True, "attack": attack})
+    )
+    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
+    first, second = idle_keys(resolve(config), given)
+    assert 'alpha: has no effect here: partition is not "dirichlet"' in first
+    assert "start_round: comes after the last round" in second

@@ -1,0 +1,96 @@
+"""Partitions are disjoint, cover everything, leave nobody empty, and are the seed's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extra_utils.config.keys import Config
+from extra_utils.data.partition import Partition, fill_empty, partition, partition_dirichlet
+from extra_utils.my_dataset import Labels
+
+CONFIG = Config(type="synthetic")
+
+
+def split(labels: Labels, config: Config) -> Partition:
+    return partition(labels, config, np.random.default_rng(config.seed))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Labels, Config]:
+    """Labels, and a config that fits them."""
+    labels = np.array(draw(st.lists(st.integers(0, 9), min_size=1, max_size=200)))
+    num_clients = draw(st.integers(1, len(labels)))
+    config = replace(
+        CONFIG,
+        partition=draw(st.sampled_from(["iid", "dirichlet", "shards"])),
+        num_clients=num_clients,
+        alpha=draw(st.sampled_from([1e-300, 1e-3, 0.5, 1.0, 1e6])),
+        shards_per_client=draw(st.integers(1, len(labels) // num_clients)),
+        seed=draw(st.integers(0, 99)),
+    )
+    return labels, config
+
+
+@given(cases())
+def test_every_image_goes_to_one_client_and_no_client_is_empty(case: tuple[Labels, Config]) -> None:
+    labels, config = case
+    found = split(labels, config)
+    assert len(found.shards) == config.num_clients
+    assert np.array_equal(np.sort(np.concatenate(found.shards)), np.arange(len(labels)))
+    assert all(len(shard) and shard.dtype == np.int64 for shard in found.shards)
+    again = split(labels, config)
+    assert all(np.array_equal(a, b) for a, b in zip(found.shards, again.shards, strict=True))
+
+
+@given(cases())
+def test_iid_clients_are_equal_within_one_image(case: tuple[Labels, Config]) -> None:
+    labels, config = case
+    sizes = [len(shard) for shard in split(labels, replace(config, partition="iid")).shards]
+    assert max(sizes) - min(sizes) <= 1
+
+
+LABELS = np.repeat(np.arange(10), 500)
+
+
+def test_shards_give_a_client_few_classes() -> None:
+    config = replace(CONFIG, partition="shards", num_clients=50, shards_per_client=2)
+    for shard in split(LABELS, config).shards:
+        assert len(shard) == 100
+        assert len(set(LABELS[shard])) <= 2
+
+
+def test_a_smaller_alpha_makes_clients_more_unequal() -> None:
+    largest = []
+    for alpha in (100.0, 1.0, 0.1):
+        config = replace(CONFIG, partition="dirichlet", num_clients=10, alpha=alpha)
+        counts = [np.bincount(LABELS[s], minlength=10) for s in split(LABELS, config).shards]
+        largest.append(np.mean([row.max() / row.sum() for row in counts]))
+    assert largest[0] < 0.2 < largest[1] < largest[2]
+
+
+def test_dirichlet_shares_have_the_mean_and_spread_of_the_distribution() -> None:
+    """For alpha = 1 and n clients a share has mean 1/n and variance (n-1) / (n^2 (n+1))."""
+    shards = partition_dirichlet(
+        np.repeat(np.arange(400), 100), num_clients=4, alpha=1.0, generator=np.random.default_rng(0)
+    )
+    labels = np.repeat(np.arange(400), 100)
+    shares = np.stack([np.bincount(labels[s], minlength=400) for s in shards]) / 100
+    assert shares.mean(axis=1) == pytest.approx(4 * [0.25], abs=0.03)
+    assert shares.var() == pytest.approx(3 / (16 * 5), rel=0.1)
+
+
+def test_empty_clients_get_one_image_of_the_largest() -> None:
+    shards = [np.array([], dtype=np.int64), np.array([5, 6, 7]), np.array([1]), np.array([], int)]
+    assert fill_empty(shards) == 2
+    assert [shard.tolist() for shard in shards] == [[7], [5], [1], [6]]
+
+
+def test_the_number_of_moved_images_is_said() -> None:
+    config = replace(CONFIG, partition="dirichlet", num_clients=100, alpha=0.01)
+    assert split(LABELS[:1000:5], config).num_moved > 0
+    assert split(LABELS, replace(config, num_clients=5, alpha=100.0)).num_moved == 0

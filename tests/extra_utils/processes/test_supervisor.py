@@ -1,0 +1,114 @@
+"""Ranks that fail, die, hang, or merely take long."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from extra_utils.processes import supervisor
+from extra_utils.processes.heartbeat import Marks
+from extra_utils.processes.machine import process_context
+from extra_utils.processes.supervisor import StillnessWatch
+from tests.helpers import ROOT, processes_of
+
+CASES = """
+import os, signal, sys, time
+import torch
+from extra_utils.basics.errors import ClientFailed, RunFailed
+from extra_utils.processes.supervisor import start_ranks
+
+def act(ranks, name, marker):
+    ranks.marks.place(3, 7)
+    if ranks.rank == 1:
+        if name == "raise":
+            raise RuntimeError("out of luck")
+        if name == "client":
+            raise ClientFailed("client 7 diverged")
+        if name == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "exit":
+            os._exit(5)
+        if name == "hang":
+            time.sleep(3600)
+        if name == "slow":
+            for _ in range(15):
+                time.sleep(0.2)
+                ranks.marks.beat()
+    ranks.sum_exactly(torch.ones(1, dtype=torch.int64))
+
+try:
+    start_ranks(act, (sys.argv[1], sys.argv[2]), world_size=3, threads=1, timeout_s=1.5)
+    print("finished")
+except RunFailed as error:
+    print(error)
+"""
+
+
+def run_case(name: str, tmp_path: Path) -> tuple[str, float]:
+    """What the parent says, and the seconds it took."""
+    start = time.monotonic()
+    command = [sys.executable, "-c", CASES, name, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert processes_of(tmp_path) == []
+    return done.stdout, time.monotonic() - start
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("raise", "rank 1 (client 7, round 3): RuntimeError: out of luck"),
+        ("client", "rank 1 (client 7, round 3): client 7 diverged"),
+        ("kill", "rank 1 (client 7, round 3) was killed by SIGKILL"),
+        ("exit", "rank 1 (client 7, round 3) ended with exit status 5"),
+        ("hang", "rank 1 (client 7, round 3): no sign of life for timeout_s = 1.5 seconds"),
+        ("slow", "finished"),
+    ],
+)
+def test_the_run_ends_and_the_message_names_the_rank(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    out, seconds = run_case(name, tmp_path)
+    assert out.startswith(message)
+    assert seconds < 20
+
+
+class Clock:
+    """Stands in for the time module; the test moves it."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_a_rank_that_waits_is_alive_until_all_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(supervisor, "time", clock)
+    marks = Marks(process_context(), 2)
+    waiting = marks.writer(0).waiting()
+    waiting.__enter__()
+    watch = StillnessWatch(marks, 2, timeout_s=3)
+    for _ in range(20):  # rank 1 works, rank 0 waits for it
+        clock.now += 1
+        marks.writer(1).beat()
+        assert watch.look(set()) == []
+    for _ in range(3):
+        clock.now += 1
+        assert watch.look(set()) == []
+    clock.now += 1
+    assert watch.look(set()) == [1]
+    assert watch.look({1}) == [0]  # alone, and waiting for nobody
+
+
+def test_a_stopped_parent_does_not_take_the_pause_for_a_ranks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(supervisor, "time", clock)
+    watch = StillnessWatch(Marks(process_context(), 1), 1, timeout_s=3)
+    clock.now = 3600
+    assert watch.look(set()) == []

@@ -1,0 +1,54 @@
+"""Confusion matrix, rates, and the evaluation that ranks share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from extra_utils.config.keys import Config
+from extra_utils.distributed_utils import Ranks
+from extra_utils.model import build_model
+from extra_utils.training.evaluation import Evaluation, evaluate, evaluate_together
+from my_data_loader import TestLoader
+from tests.helpers import make_dataset, run_distributed
+
+CONFIG = Config(type="synthetic", model_name="net")
+SIZE = 4500  # five batches, the last one smaller
+
+
+def test_rates_come_from_the_confusion_matrix() -> None:
+    confusion = torch.tensor([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+    evaluation = Evaluation(confusion, torch.tensor([3.0, 9.0]))
+    assert evaluation.accuracy == 75.0
+    assert evaluation.loss == 1.0
+    assert evaluation.recall == [75.0, 75.0, None]
+    assert evaluation.rate(0, 1) == 25.0
+
+
+def together(ranks: Ranks) -> dict[str, Any]:
+    dataset = make_dataset(num_test=SIZE)
+    loader = TestLoader(dataset.test, np.arange(SIZE), dataset.info)
+    model = build_model(CONFIG, dataset)
+    beats: list[int] = []
+    shared = evaluate_together(ranks, model, loader, lambda: beats.append(1))
+    alone = evaluate(model, loader, range(loader.num_batches), lambda: None)
+    return {
+        "shared": [shared.confusion.tolist(), shared.loss_sums.tolist(), shared.loss],
+        "alone": [alone.confusion.tolist(), alone.loss_sums.tolist(), alone.loss],
+        "batches": len(beats),
+    }
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_shared_evaluation_equals_that_of_one_process_to_the_bit(
+    world_size: int, tmp_path: Path
+) -> None:
+    results = run_distributed(together, world_size, tmp_path)
+    for result in results:
+        assert result["shared"] == result["alone"] == results[0]["alone"]
+    assert sum(result["batches"] for result in results) == 5
+    assert max(result["batches"] for result in results) == -(-5 // world_size)

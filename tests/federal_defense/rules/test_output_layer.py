@@ -1,0 +1,106 @@
+"""Rules that look at the last layer, against their papers' formulae; whom they leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from extra_utils.aggregation.updates import Array
+from federal_defense.rules.table import rule_of
+from federal_defense.two_means import two_means
+from tests.federal_defense.rules.test_table import Dense, judge, make_config, make_updates
+from tests.federal_defense.test_two_means import all_splits, scatter
+
+
+def best_split(points: Array) -> NDArray[np.bool_]:
+    """2-means by trying every split."""
+    return min(all_splits(len(points)), key=lambda split: scatter(points, split))
+
+
+def slow_lfighter(u: Dense) -> list[int]:
+    """Whom it leaves out, client by client and class by class."""
+    layer = u.output_layer()
+    sizes = [sum(float(np.linalg.norm(one[c, :-1])) + abs(float(one[c, -1])) for one in layer)
+             for c in range(layer.shape[1])]  # fmt: skip
+    pair = sorted(range(len(sizes)), key=lambda c: -sizes[c])[:2]
+    points = np.stack([np.concatenate([one[c, :-1] for c in sorted(pair)]) for one in layer])
+    split = best_split(points)
+    groups = [np.flatnonzero(split).tolist(), np.flatnonzero(~split).tolist()]
+
+    def cosine(i: int, j: int) -> float:
+        norms = float(np.linalg.norm(points[i]) * np.linalg.norm(points[j]))
+        return 0.0 if i == j else float(points[i] @ points[j]) / norms
+
+    scores = [len(group) / len(layer) * (1 - float(np.mean([min(cosine(i, j) for j in group)
+                                                           for i in group])))
+              for group in groups]  # fmt: skip
+    dropped: list[int] = groups[int(np.argmin(scores))]
+    return dropped
+
+
+def slow_tolpegin(u: Dense) -> list[int]:
+    """The same; principal components by the covariance matrix's eigenvectors.
+
+    Noise has no one best split that Lloyd's steps must find, so the split is the rule's own.
+    """
+    layer = u.output_layer()[:, :, :-1]
+    best = (-1.0, [0])
+    for c in range(layer.shape[1]):
+        rows = (layer[:, c] - layer[:, c].mean(axis=0)) / layer[:, c].std(axis=0)
+        values, vectors = np.linalg.eigh(rows.T @ rows)
+        order = np.argsort(-values)
+        shares = np.cumsum(values[order]) / values.sum()
+        points = rows @ vectors[:, order[: max(1, int((shares <= 0.99).sum()))]]
+        split = two_means(points)
+        gap = float(np.linalg.norm(points[split].mean(axis=0) - points[~split].mean(axis=0)))
+        if gap > best[0]:
+            least = split if split.sum() < (~split).sum() else ~split
+            best = (gap, np.flatnonzero(least).tolist())
+    return best[1]
+
+
+@pytest.mark.parametrize(("name", "slow"), [("lfighter", slow_lfighter),
+                                            ("tolpegin", slow_tolpegin)])  # fmt: skip
+def test_rules_that_cluster_are_their_papers_formulae(
+    name: str, slow: Callable[[Dense], list[int]]
+) -> None:
+    found = set()
+    for seed in range(8):
+        updates = make_updates(9, seed, num_attackers=seed % 4, noise=0.4)
+        verdict = judge(name, updates)
+        assert verdict.flagged is not None
+        assert np.flatnonzero(verdict.flagged).tolist() == slow(updates), seed
+        found.add(tuple(verdict.flagged))
+    assert len(found) > 2  # it is not always the same answer
+
+
+def test_foolsgolds_history_is_by_client_not_by_place() -> None:
+    updates = make_updates(4)
+    updates.client_ids, updates.num_clients = [1, 3, 4, 6], 8
+    history = judge("foolsgold", updates).state["history"]
+    assert history.shape[0] == 8
+    assert np.allclose(history[[1, 3, 4, 6]], updates.output_layer().reshape(4, -1))
+    assert not history[[0, 2, 5, 7]].any()
+
+
+@pytest.mark.parametrize("name", ["tolpegin", "lfighter"])
+def test_rules_that_cluster_find_a_clear_attack(name: str) -> None:
+    for seed in range(5):
+        updates = make_updates(10, seed, noise=0.05)
+        verdict = judge(name, updates)
+        assert verdict.flagged is not None
+        assert verdict.flagged.tolist() == updates.is_attacker.tolist()
+        kept = np.where(updates.is_attacker, 0, updates.samples)
+        assert np.allclose(verdict.weights, kept / kept.sum())
+
+
+def test_foolsgold_remembers_earlier_rounds() -> None:
+    updates = make_updates(4)
+    first = rule_of(make_config("foolsgold", 4))(updates, {})
+    second = rule_of(make_config("foolsgold", 4))(updates, first.state)
+    layer = updates.output_layer().reshape(4, -1)
+    assert np.allclose(first.state["history"], layer)
+    assert np.allclose(second.state["history"], 2 * layer)
