@@ -24,7 +24,7 @@ from extra_utils.training.optimizer import Adam
 from extra_utils.utils import pick_samples
 from federal_defense.attacks import poison, tampering, with_stamp
 from federal_defense.rules.table import rule_of
-from get_weight_matrix import Figures, RoundSum, RuleRound, class_mean, weight_diff
+from get_weight_matrix import ReportRows, RoundSum, RuleRound, class_mean, weight_diff
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
 
 SAMPLED_CLIENTS = 4  # rows of samples.png
@@ -144,7 +144,7 @@ class Clients:
         if self._aggregation is None:
             config = self._config
             assert config.clients_per_round is not None
-            figures = Figures(model, self.num_points, config.clients_per_round)
+            figures = ReportRows(model, self.num_points, config.clients_per_round)
             if config.defense.name == "mean":
                 self._aggregation = RoundSum(model, figures)
             else:

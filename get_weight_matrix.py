@@ -23,7 +23,7 @@ from extra_utils.aggregation.messages import (
     WeightDiff,
     flat,
 )
-from extra_utils.aggregation.updates import State, Updates, Verdict
+from extra_utils.aggregation.updates import Aggregate, State, Updates
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
@@ -36,7 +36,7 @@ from extra_utils.model import (
     statistics,
 )
 
-Rule = Callable[[Updates, State], Verdict]
+Rule = Callable[[Updates, State], Aggregate]
 
 FIXED_POINT = 2.0**44  # a sum of weighted differences is kept in units of 2^-44
 LARGEST_DIFF = 2.0**18  # so that no sum of them can leave the 64 bits
@@ -70,7 +70,7 @@ def apply_result(model: nn.Module, result: RoundResult) -> None:
     set_integer_values(model, result.counters)
 
 
-class Figures:
+class ReportRows:
     """A short row of figures of each of a round's clients; only the row's own rank fills it."""
 
     def __init__(self, model: nn.Module, num_points: int, clients_per_round: int) -> None:
@@ -86,7 +86,7 @@ class Figures:
         self._places = {client_id: place for place, client_id in enumerate(samples)}
 
     def put(self, update: Update) -> None:
-        self._rows[self._places[update.client_id]] = pack_figures(update, self._num_points)
+        self._rows[self._places[update.client_id]] = pack_report(update, self._num_points)
 
     def counters(self) -> Tensor:
         """The largest of the clients' counters [K], once the rows are summed over the ranks."""
@@ -121,7 +121,7 @@ class RoundSum:
     short row of figures for each client of a round.
     """
 
-    def __init__(self, model: nn.Module, figures: Figures) -> None:
+    def __init__(self, model: nn.Module, figures: ReportRows) -> None:
         num_values = sum(value.numel() for value in float_values(model))
         self._packed = torch.empty(num_values + math.prod(figures.shape), dtype=torch.int64)
         self._sum, self._rows = self._packed[:num_values], self._packed[num_values:]  # [P], rest
@@ -155,7 +155,7 @@ class RoundSum:
         """
         if self._is_empty:
             self._sum.zero_()
-        ranks.sum_exactly(self._packed)
+        ranks.all_reduce(self._packed)
         weights = list(self._weights.values())
         reports = self._figures.reports(weights, [None] * len(weights))
         return RoundResult(self._sum, self._figures.counters(), reports)
@@ -165,7 +165,7 @@ class RuleRound:
     """A round by a rule that looks at single updates, which are kept until it is over."""
 
     def __init__(
-        self, model: nn.Module, figures: Figures, rule: Rule, config: Config, state: State
+        self, model: nn.Module, figures: ReportRows, rule: Rule, config: Config, state: State
     ) -> None:
         """``state``: what the rule remembers of earlier rounds."""
         self._layout, self._figures, self._rule = Layout(model), figures, rule
@@ -189,20 +189,20 @@ class RuleRound:
 
     def reduce(self, ranks: Ranks, model: nn.Module) -> RoundResult:
         """Asks the rule. All ranks call this. Raises ClientFailed where it leaves nobody."""
-        ranks.sum_exactly(self._rows)
+        ranks.all_reduce(self._rows)
         old = self._layout.pack(scored_values(model), statistics(model))
         updates = KeptUpdates(ranks, self._layout, old, self._own, self._shares)
         samples = np.array(list(self._samples.values()), dtype=np.float64)
         assert self._config.num_clients is not None
         means = self._figures.class_means().numpy()
         updates.set_figures(self._config.num_clients, samples, means, self._attackers)
-        verdict = self._rule(updates, self._state)
-        if not verdict.weights.sum() > 0:
+        aggregate = self._rule(updates, self._state)
+        if not aggregate.weights.sum() > 0:
             raise ClientFailed("the rule has left out every client of this round")
-        self._state = verdict.state
-        total = updates.combine(verdict, to_fixed_point)
-        weights = verdict.weights.tolist() if verdict.combine is None else [None] * len(samples)
-        flagged = [None] * len(samples) if verdict.flagged is None else verdict.flagged.tolist()
+        self._state = aggregate.state
+        total = updates.combine(aggregate, to_fixed_point)
+        weights = aggregate.weights.tolist() if aggregate.combine is None else [None] * len(samples)
+        flagged = [None] * len(samples) if aggregate.flagged is None else aggregate.flagged.tolist()
         reports = self._figures.reports(weights, flagged)
         return RoundResult(total, self._figures.counters(), reports, self._state)
 
@@ -225,7 +225,7 @@ def to_fixed_point(diff: Tensor, weight: float | Tensor) -> Tensor:
     return diff.mul_(weight * FIXED_POINT).round_()
 
 
-def pack_figures(update: Update, num_points: int) -> Tensor:
+def pack_report(update: Update, num_points: int) -> Tensor:
     """An update's row of figures as int64: samples, loss, class mean, counters, points."""
     table = torch.zeros(num_points, 4, dtype=torch.float64)  # a point's step is never 0
     for row, point in zip(table, update.points, strict=False):

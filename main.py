@@ -124,20 +124,20 @@ def join_torchrun(arguments: Arguments, place: Place) -> None:
     config = with_drawn_attackers(config)
 
     from extra_utils.distributed_utils import process_group
-    from extra_utils.processes.heartbeat import Marks
+    from extra_utils.processes.heartbeat import Heartbeats
     from extra_utils.processes.machine import process_context
 
-    marks = Marks(process_context(), 1).writer(0)
+    heartbeat = Heartbeats(process_context(), 1).writer(0)
     threads = config.threads_per_process
-    with process_group(place.rank, place.world_size, "env://", threads, marks) as ranks:
+    with process_group(place.rank, place.world_size, "env://", threads, heartbeat) as ranks:
         first = place.rank - place.local_rank  # the rank that prepared this machine's data
-        data_folder = Path(ranks.share(str(data_folder))[first])
+        data_folder = Path(ranks.all_gather(str(data_folder))[first])
         run_dir, is_resumed = Path(), False
         if ranks.is_main:
             check_model(config, data_folder)
             run_dir, is_resumed = torchrun_folder(config, arguments, place)
             save_config(run_dir, config)
-        run_dir, is_resumed = ranks.from_main((run_dir, is_resumed))
+        run_dir, is_resumed = ranks.broadcast((run_dir, is_resumed))
         run(ranks, config, data_folder, run_dir, is_resumed)
     if place.rank == 0:
         draw(run_dir, config, data_folder)
@@ -173,7 +173,7 @@ def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resum
     # rank 0 alone writes and speaks
     display = choose_display(ranks.is_main, config.global_epochs, done or 0)
     recorder = choose_recorder(ranks, config, run_dir, display)
-    observer = Observer(ranks.marks, display)
+    observer = Observer(ranks.heartbeat, display)
     clients = Clients(config, dataset, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
     evaluation = test(model)
@@ -204,7 +204,7 @@ def restore(ranks: Ranks, model: nn.Module, run_dir: Path) -> tuple[int | None, 
     """
     from extra_utils.run.checkpoint import NAME, load_checkpoint
 
-    checkpoint = ranks.from_main(load_checkpoint(run_dir / NAME) if ranks.is_main else None)
+    checkpoint = ranks.broadcast(load_checkpoint(run_dir / NAME) if ranks.is_main else None)
     if checkpoint is None:
         return None, {}
     model.load_state_dict(checkpoint.model)

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from extra_utils.processes.heartbeat import RankMarks
+from extra_utils.processes.heartbeat import Heartbeat
 
 FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes at most 24 days
 
@@ -26,7 +26,7 @@ class Ranks:
 
     rank: int
     world_size: int
-    marks: RankMarks
+    heartbeat: Heartbeat
     num_bytes: int = 0  # put on the wire by this rank so far
 
     @property
@@ -34,24 +34,24 @@ class Ranks:
         """Whether this rank is the server, which alone writes files and speaks."""
         return self.rank == 0
 
-    def sum_exactly(self, values: Tensor) -> None:
+    def all_reduce(self, values: Tensor) -> None:
         """Replaces int64 ``values`` by their sum over all ranks. All ranks call this."""
         assert values.dtype == torch.int64, "floating-point sums depend on their order"
         self.num_bytes += values.numel() * values.element_size()
-        with self.marks.waiting():
+        with self.heartbeat.waiting():
             dist.all_reduce(values)
 
-    def share(self, value: str) -> list[str]:
+    def all_gather(self, value: str) -> list[str]:
         """Every rank's text, by rank. All ranks call this."""
         texts: list[str] = [""] * self.world_size
-        with self.marks.waiting():
+        with self.heartbeat.waiting():
             dist.all_gather_object(texts, value)
         return texts
 
-    def from_main(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """What rank 0 passes, on every rank. All ranks call this."""
         values = [value]
-        with self.marks.waiting():
+        with self.heartbeat.waiting():
             dist.broadcast_object_list(values)
         return values[0]
 
@@ -62,17 +62,17 @@ class Ranks:
         """
         self.num_bytes += values.numel() * values.element_size()
         gathered = [torch.empty_like(values) for _ in range(self.world_size)]
-        with self.marks.waiting():
+        with self.heartbeat.waiting():
             dist.all_gather(gathered, values.contiguous())
         return torch.stack(gathered).sum(dim=0)
 
-    def exchange(
+    def all_to_all(
         self, values: Tensor, sizes: list[int], received: Tensor, received_sizes: list[int]
     ) -> None:
         """Sends each rank its piece of ``values`` and takes one of each. All ranks call this."""
         own = sizes[self.rank]
         self.num_bytes += (values.numel() - own) * values.element_size()
-        with self.marks.waiting():
+        with self.heartbeat.waiting():
             dist.all_to_all_single(received, values, received_sizes, sizes)
 
     def __deepcopy__(self, memo: object) -> Ranks:
@@ -95,23 +95,23 @@ def from_bits(bits: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def process_group(
-    rank: int, world_size: int, meeting: str, threads: int, marks: RankMarks
+    rank: int, world_size: int, init_method: str, threads: int, heartbeat: Heartbeat
 ) -> Iterator[Ranks]:
     """Joins the group of all ranks over gloo. All ranks call this.
 
-    ``meeting`` is ``file://...`` or, for torchrun's ranks, ``env://``. Ranks that are all on this
+    ``init_method`` is ``file://...`` or, for torchrun's ranks, ``env://``. Ranks all on this
     machine speak on loopback only.
     """
     torch.set_num_threads(threads)
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if meeting != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
+    if init_method != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
         os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
-    with marks.waiting():
-        store, _, _ = next(rendezvous(meeting, rank, world_size))
+    with heartbeat.waiting():
+        store, _, _ = next(rendezvous(init_method, rank, world_size))
         # torchrun's store outlives a restart, and with it the addresses of the ranks that died
         store = dist.PrefixStore(f"attempt {restarts}", store)  # type: ignore[attr-defined]
         dist.init_process_group(
             "gloo", store=store, rank=rank, world_size=world_size, timeout=FOREVER
         )
-    yield Ranks(rank, world_size, marks)
+    yield Ranks(rank, world_size, heartbeat)
     dist.destroy_process_group()

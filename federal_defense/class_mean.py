@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import Array, State, Updates, Verdict, without
+from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, without
 from federal_defense.two_means import two_means
 
 LEAST_RATIO = 1.75  # of the widest class's spread to the median class's, for a round to count
@@ -24,7 +24,7 @@ MEMORY = 0.9  # of each round's suspicion that is left a round later
 LEAST_SUSPICION = 0.05
 
 
-def class_mean(updates: Updates, state: State) -> Verdict:
+def class_mean(updates: Updates, state: State) -> Aggregate:
     """the clients whose class means stand apart in one class are left out
 
     Suspicion is remembered: once the attackers are out, the model recovers and they stand out

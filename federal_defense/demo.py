@@ -45,7 +45,7 @@ def gather_rows(ranks: Ranks, row: Tensor) -> Tensor:
     """Each rank's row [C] as one matrix [ranks, C], by one all_reduce. All ranks call this."""
     matrix = torch.zeros(ranks.world_size, len(row), dtype=torch.int64)
     matrix[ranks.rank] = to_bits(row)
-    ranks.sum_exactly(matrix)
+    ranks.all_reduce(matrix)
     return from_bits(matrix)
 
 

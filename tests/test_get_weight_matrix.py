@@ -14,11 +14,11 @@ from extra_utils.aggregation.messages import BLOCK, Point, RoundResult, Update, 
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import integer_values
-from extra_utils.processes.heartbeat import Marks
+from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
 from get_weight_matrix import (
     FIXED_POINT,
-    Figures,
+    ReportRows,
     RoundSum,
     apply_result,
     class_mean,
@@ -51,7 +51,7 @@ class Counting(nn.Module):
 
 def make_round_sum(num_clients: int, num_points: int = 0) -> RoundSum:
     model = Counting()
-    return RoundSum(model, Figures(model, num_points, clients_per_round=num_clients))
+    return RoundSum(model, ReportRows(model, num_points, clients_per_round=num_clients))
 
 
 def test_class_mean_is_the_row_mean_plus_the_bias_share() -> None:
@@ -176,7 +176,7 @@ def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:
     sums = []
     model = Counting()
     model.last = nn.Linear(50, 2, bias=False)
-    round_sum = RoundSum(model, Figures(model, num_points=0, clients_per_round=7))
+    round_sum = RoundSum(model, ReportRows(model, num_points=0, clients_per_round=7))
     for order in (range(7), range(6, -1, -1), (3, 0, 6, 1, 5, 2, 4)):
         round_sum.begin(1, samples, [list(order)])
         for client in order:
@@ -188,8 +188,8 @@ def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:
 
 
 def test_marks_writer_is_what_ranks_expect() -> None:
-    marks = Marks(process_context(), 2)
+    marks = Heartbeats(process_context(), 2)
     ranks = Ranks(1, 2, marks.writer(1))
-    ranks.marks.place(3, 5)
+    ranks.heartbeat.place(3, 5)
     assert marks.describe(1) == "rank 1 (client 5, round 3)"
     assert not ranks.is_main

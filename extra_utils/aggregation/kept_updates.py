@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from extra_utils.aggregation.messages import flat
-from extra_utils.aggregation.updates import Array, Verdict
+from extra_utils.aggregation.updates import Aggregate, Array
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.model import last_linear, scored_values, statistics
 
@@ -109,7 +109,7 @@ class KeptUpdates:
         for number, block in self._blocks():
             if number < self._layout.scored_blocks:
                 grams[number] = to_bits(block @ block.T)
-        self._ranks.sum_exactly(grams)
+        self._ranks.all_reduce(grams)
         total: Array = np.zeros((n, n))
         for gram in from_bits(grams).numpy():
             total += gram
@@ -118,29 +118,29 @@ class KeptUpdates:
     def output_layer(self) -> Array:
         """The last layer's differences [n, C, h + 1]; the bias is 0 where there is none."""
         bits = to_bits(self._layer)
-        self._ranks.sum_exactly(bits)
+        self._ranks.all_reduce(bits)
         return self._layout.shape_layer(from_bits(bits)).numpy()
 
-    def combine(self, verdict: Verdict, fix: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def combine(self, aggregate: Aggregate, fix: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """The step of the global model that the rule has decided on: [P] int64.
 
         ``fix`` brings float64 values times their weight to fixed point. A weighted mean is a sum
         of integers, as without a rule: whoever leaves nobody out gets the same bytes. The updates
         are gone after it.
         """
-        weights = torch.from_numpy(verdict.weights)[:, None]  # [n, 1]
-        factors = 1.0 if verdict.factors is None else torch.from_numpy(verdict.factors)[:, None]
+        weights = torch.from_numpy(aggregate.weights)[:, None]  # [n, 1]
+        factors = 1.0 if aggregate.factors is None else torch.from_numpy(aggregate.factors)[:, None]
         step = torch.zeros(self._layout.num_blocks, SLICE, dtype=torch.int64)
         for number, block in self._blocks():
             if number >= self._layout.scored_blocks:
                 fixed = fix(block, weights)
-            elif verdict.combine is None:
+            elif aggregate.combine is None:
                 fixed = fix(block, weights * factors)
             else:
-                fixed = fix(torch.from_numpy(verdict.combine(block.numpy()))[None], torch.ones(1))
+                fixed = fix(torch.from_numpy(aggregate.combine(block.numpy()))[None], torch.ones(1))
             step[number] = fixed.long().sum(dim=0)
         del self._slices
-        self._ranks.sum_exactly(step)
+        self._ranks.all_reduce(step)
         return self._layout.unpack(step)
 
     def _exchange(self, own: dict[int, Tensor], shares: list[list[int]]) -> Tensor:
@@ -156,7 +156,7 @@ class KeptUpdates:
             is_sending = has_one[self._ranks.rank]
             blocks = own.pop(shares[self._ranks.rank][turn]) if is_sending else torch.empty(0)
             stop = start + sum(has_one) * size
-            self._ranks.exchange(
+            self._ranks.all_to_all(
                 blocks.flatten(),
                 [is_sending * self._num_values(rank) for rank in range(len(shares))],
                 received[start:stop],
@@ -174,4 +174,4 @@ class KeptUpdates:
         for place in range(self._mine.stop - self._mine.start):
             block = torch.stack([self._slices[row, place].double() for row in self._rows])
             yield self._mine.start + place, block.sub_(self._old[place].double())
-            self._ranks.marks.beat()
+            self._ranks.heartbeat.beat()

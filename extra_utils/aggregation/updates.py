@@ -30,7 +30,7 @@ class Updates(Protocol):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Aggregate:
     """A rule's answer.
 
     The new global model moves by sum_i weights_i factors_i d_i, or by ``combine`` of blocks [n, B]
@@ -49,7 +49,7 @@ def by_samples(updates: Updates) -> Array:
     return updates.samples / updates.samples.sum()
 
 
-def without(updates: Updates, flagged: NDArray[np.bool_], state: State | None = None) -> Verdict:
+def without(updates: Updates, flagged: NDArray[np.bool_], state: State | None = None) -> Aggregate:
     """The mean of the clients that are not flagged, by their images."""
     kept = np.where(flagged, 0.0, updates.samples)
-    return Verdict(kept / max(kept.sum(), 1.0), flagged=flagged, state=state or {})
+    return Aggregate(kept / max(kept.sum(), 1.0), flagged=flagged, state=state or {})

@@ -12,7 +12,7 @@ FIELDS = 4
 NO_CLIENT = -1
 
 
-class Marks:
+class Heartbeats:
     """One row of numbers for each rank; a rank writes its own row only."""
 
     def __init__(self, context: BaseContext, world_size: int) -> None:
@@ -25,8 +25,8 @@ class Marks:
         beats, waiting, round_index, client = self._cells[rank * FIELDS : (rank + 1) * FIELDS]
         return beats, waiting, round_index, client
 
-    def writer(self, rank: int) -> RankMarks:
-        return RankMarks(self._cells, rank * FIELDS)
+    def writer(self, rank: int) -> Heartbeat:
+        return Heartbeat(self._cells, rank * FIELDS)
 
     def describe(self, rank: int) -> str:
         """Where the rank is, for messages: ``rank 1 (client 1, round 3)``."""
@@ -35,7 +35,7 @@ class Marks:
         return f"rank {rank} ({f'client {client}, ' if client != NO_CLIENT else ''}{place})"
 
 
-class RankMarks:
+class Heartbeat:
     """The row of one rank, as that rank writes it."""
 
     def __init__(self, cells: Any, start: int) -> None:

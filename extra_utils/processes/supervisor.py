@@ -21,7 +21,7 @@ from typing import Any
 
 from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
 from extra_utils.distributed_utils import process_group
-from extra_utils.processes.heartbeat import Marks
+from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import end_with_parent, is_stopped, process_context
 
 POLL_S = 0.1
@@ -44,8 +44,8 @@ class Setup:
 
     world_size: int
     threads: int
-    meeting: str
-    marks: Marks
+    init_method: str
+    heartbeats: Heartbeats
 
 
 def start_ranks(
@@ -58,8 +58,10 @@ def start_ranks(
     seconds; no process is left behind in any case.
     """
     context: Any = process_context()
-    with _meeting_folder() as folder:
-        setup = Setup(world_size, threads, f"file://{folder / 'ranks'}", Marks(context, world_size))
+    with _rendezvous_folder() as folder:
+        setup = Setup(
+            world_size, threads, f"file://{folder / 'ranks'}", Heartbeats(context, world_size)
+        )
         receiver, sender = context.Pipe(duplex=False)
         lock = context.Lock()
         ranks = [
@@ -69,13 +71,13 @@ def start_ranks(
         try:
             for process in ranks:
                 process.start()
-            _watch(ranks, receiver, setup.marks, timeout_s)
+            _watch(ranks, receiver, setup.heartbeats, timeout_s)
         finally:
             _end_all(ranks)
 
 
 @contextlib.contextmanager
-def _meeting_folder() -> Iterator[Path]:
+def _rendezvous_folder() -> Iterator[Path]:
     """A folder of mode 700 in which the ranks find each other, by a file and not by a port."""
     folder = Path(tempfile.mkdtemp(prefix="fl-ranks-"))
     try:
@@ -91,18 +93,20 @@ def _rank_main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C, and ends the ranks
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
-    marks = setup.marks.writer(rank)
+    heartbeats = setup.heartbeats.writer(rank)
     try:
-        with process_group(rank, setup.world_size, setup.meeting, setup.threads, marks) as ranks:
+        with process_group(
+            rank, setup.world_size, setup.init_method, setup.threads, heartbeats
+        ) as ranks:
             function(ranks, *args)
     except Exception as error:  # the one place: it becomes the message that names the rank
         with lock:
-            sender.send(Report(rank, _is_waiting(setup.marks, rank), _describe(error)))
+            sender.send(Report(rank, _is_waiting(setup.heartbeats, rank), _describe(error)))
         os._exit(1)
 
 
-def _is_waiting(marks: Marks, rank: int) -> bool:
-    return bool(marks.read(rank)[1])
+def _is_waiting(heartbeats: Heartbeats, rank: int) -> bool:
+    return bool(heartbeats.read(rank)[1])
 
 
 def _describe(error: Exception) -> str:
@@ -113,18 +117,18 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
 
 
-def _watch(ranks: list[Any], receiver: Any, marks: Marks, timeout_s: float) -> None:
+def _watch(ranks: list[Any], receiver: Any, heartbeats: Heartbeats, timeout_s: float) -> None:
     """Returns when all ranks have finished; raises RunFailed when one cannot."""
-    watch = StillnessWatch(marks, len(ranks), timeout_s)
+    watch = StillnessWatch(heartbeats, len(ranks), timeout_s)
     while any(process.exitcode is None for process in ranks):
         alive = [process.sentinel for process in ranks if process.exitcode is None]
         connection.wait(alive, timeout=POLL_S)
         if any(process.exitcode for process in ranks):
-            raise RunFailed(_explain(ranks, receiver, marks))
+            raise RunFailed(_explain(ranks, receiver, heartbeats))
         finished = {rank for rank, process in enumerate(ranks) if process.exitcode == 0}
         if still := watch.look(finished):
             stopped = [rank for rank in still if is_stopped(ranks[rank].pid)]
-            names = ", ".join(marks.describe(rank) for rank in stopped or still)
+            names = ", ".join(heartbeats.describe(rank) for rank in stopped or still)
             what = f"no sign of life for timeout_s = {timeout_s:g} seconds"
             raise RunFailed(f"{names}: {what}{', it was stopped' if stopped else ''}")
 
@@ -132,8 +136,8 @@ def _watch(ranks: list[Any], receiver: Any, marks: Marks, timeout_s: float) -> N
 class StillnessWatch:
     """Tells a rank that stands still from one that works long or waits for others."""
 
-    def __init__(self, marks: Marks, world_size: int, timeout_s: float) -> None:
-        self._marks, self._timeout_s = marks, timeout_s
+    def __init__(self, heartbeats: Heartbeats, world_size: int, timeout_s: float) -> None:
+        self._heartbeats, self._timeout_s = heartbeats, timeout_s
         self._last_beats = [-1] * world_size
         self._still_s = [0.0] * world_size
         self._looked = time.monotonic()
@@ -142,7 +146,7 @@ class StillnessWatch:
         """The ranks for whose sake the run must end."""
         now = time.monotonic()
         step, self._looked = min(now - self._looked, LONGEST_STEP_S), now
-        rows = {r: self._marks.read(r) for r in range(len(self._still_s)) if r not in finished}
+        rows = {r: self._heartbeats.read(r) for r in range(len(self._still_s)) if r not in finished}
         for rank, (beats, *_) in rows.items():
             self._still_s[rank] = (
                 self._still_s[rank] + step if beats == self._last_beats[rank] else 0
@@ -153,7 +157,7 @@ class StillnessWatch:
         return at_work or (late if len(late) == len(rows) else [])
 
 
-def _explain(ranks: list[Any], receiver: Any, marks: Marks) -> str:
+def _explain(ranks: list[Any], receiver: Any, heartbeats: Heartbeats) -> str:
     """The failure that came first, not those that followed from it."""
     end = time.monotonic() + GRACE_S
     reports: list[Report] = []
@@ -163,16 +167,16 @@ def _explain(ranks: list[Any], receiver: Any, marks: Marks) -> str:
     killed = [(r, -p.exitcode) for r, p in enumerate(ranks) if (p.exitcode or 0) < 0]
     if killed:
         rank, number = killed[0]
-        return f"{marks.describe(rank)} was killed by {signal.Signals(number).name}"
+        return f"{heartbeats.describe(rank)} was killed by {signal.Signals(number).name}"
     reported = {report.rank for report in reports}
     silent = [(r, p.exitcode) for r, p in enumerate(ranks) if p.exitcode and r not in reported]
     at_fault = [report for report in reports if not report.was_waiting] or (
         [] if silent else reports
     )
     if at_fault:
-        return f"{marks.describe(at_fault[0].rank)}: {at_fault[0].text}"
+        return f"{heartbeats.describe(at_fault[0].rank)}: {at_fault[0].text}"
     rank, code = silent[0]
-    return f"{marks.describe(rank)} ended with exit status {code}"
+    return f"{heartbeats.describe(rank)} ended with exit status {code}"
 
 
 def _end_all(ranks: list[Any]) -> None:

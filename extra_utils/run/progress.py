@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from extra_utils.processes.heartbeat import RankMarks
+from extra_utils.processes.heartbeat import Heartbeat
 
 
 class Display:
@@ -35,7 +35,8 @@ class Lines(Display):
     def end_round(self, row: dict[str, Any]) -> None:
         seconds = sum(row["seconds"].values())
         print(
-            f"round {row['round']}/{self._num_rounds}  {figures(row)}  {seconds:.1f} s", flush=True
+            f"round {row['round']}/{self._num_rounds}  {round_text(row)}  {seconds:.1f} s",
+            flush=True,
         )
 
 
@@ -54,7 +55,7 @@ class Bars(Display):
         self._batches.update()
 
     def end_round(self, row: dict[str, Any]) -> None:
-        self._rounds.set_postfix_str(figures(row), refresh=False)
+        self._rounds.set_postfix_str(round_text(row), refresh=False)
         self._rounds.update(1 if row["round"] else 0)
         self._rounds.refresh()
 
@@ -66,19 +67,19 @@ class Bars(Display):
 class Observer:
     """What a client tells of its work: to the parent that it lives, to the user how far it is."""
 
-    def __init__(self, marks: RankMarks, display: Display) -> None:
-        self.marks, self.display = marks, display
+    def __init__(self, heartbeat: Heartbeat, display: Display) -> None:
+        self.heartbeat, self.display = heartbeat, display
 
     def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:
-        self.marks.place(round_index, client_id)
+        self.heartbeat.place(round_index, client_id)
         self.display.start_client(f"round {round_index}, client {client_id}", num_batches)
 
     def train_batch(self) -> None:
-        self.marks.beat()
+        self.heartbeat.beat()
         self.display.batch()
 
     def eval_batch(self) -> None:
-        self.marks.beat()
+        self.heartbeat.beat()
 
 
 def choose_display(is_main: bool, num_rounds: int, done: int = 0) -> Display:
@@ -88,7 +89,7 @@ def choose_display(is_main: bool, num_rounds: int, done: int = 0) -> Display:
     return Bars(num_rounds, done) if sys.stderr.isatty() else Lines(num_rounds)
 
 
-def figures(row: dict[str, Any]) -> str:
+def round_text(row: dict[str, Any]) -> str:
     """A round's or the summary's figures in a few words."""
     texts = [f"accuracy {row['accuracy']:.2f} %", f"loss {_number(row['loss'])}"]
     if row.get("source_recall") is not None:

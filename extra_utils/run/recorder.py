@@ -98,7 +98,7 @@ class MainRecorder(Recorder):
             round_row = self._round_row(round_index, evaluation, reports)
             self._metrics.write([*rows, round_row])
         self._rounds.append(round_row)
-        self._ranks.marks.beat()
+        self._ranks.heartbeat.beat()
         self._display.end_round(round_row)
 
     def finish(self, model: nn.Module, evaluation: Evaluation) -> None:

@@ -83,7 +83,7 @@ def evaluate_together(
     """The model on all batches, dealt out to the ranks. All ranks call this."""
     own = evaluate(model, loader, range(ranks.rank, loader.num_batches, ranks.world_size), on_batch)
     packed = torch.cat([own.confusion.flatten(), to_bits(own.loss_sums)])
-    ranks.sum_exactly(packed)
+    ranks.all_reduce(packed)
     counts, bits = packed[: own.confusion.numel()], packed[own.confusion.numel() :]
     return Evaluation(counts.view_as(own.confusion), from_bits(bits))
 

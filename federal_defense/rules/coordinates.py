@@ -7,21 +7,23 @@ from typing import Annotated
 
 import numpy as np
 
-from extra_utils.aggregation.updates import Array, State, Updates, Verdict, by_samples
+from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, by_samples
 from extra_utils.config.values import Range
 
 
-def median(updates: Updates, state: State) -> Verdict:
+def median(updates: Updates, state: State) -> Aggregate:
     """the median of each coordinate; of an even number of clients the mean of the middle two
 
     Source: Yin et al., ICML 2018.
     """
-    return Verdict(by_samples(updates), combine=lambda block: np.median(block, axis=0), state=state)
+    return Aggregate(
+        by_samples(updates), combine=lambda block: np.median(block, axis=0), state=state
+    )
 
 
 def trimmed_mean(
     updates: Updates, state: State, *, beta: Annotated[float, Range(0, 0.5)] = 0.2
-) -> Verdict:
+) -> Aggregate:
     """the mean of each coordinate without its largest and its smallest values
 
     `beta`: the share of the clients that is cut off at each end; at least that of the attackers
@@ -34,7 +36,7 @@ def trimmed_mean(
         trimmed: Array = np.sort(block, axis=0)[cut : len(block) - cut].mean(axis=0)
         return trimmed
 
-    return Verdict(by_samples(updates), combine=combine, state=state)
+    return Aggregate(by_samples(updates), combine=combine, state=state)
 
 
 def num_trimmed(n: int, beta: float) -> int:

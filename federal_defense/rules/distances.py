@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 
-from extra_utils.aggregation.updates import Array, State, Updates, Verdict, by_samples, without
+from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, by_samples, without
 from extra_utils.config.values import Count, CountOrZero, Range
 from federal_defense.two_means import squared_distances
 
@@ -14,7 +14,7 @@ Positive = Annotated[float, Range(0, 1e12, above=True)]
 SMOOTHING = 1e-6  # nu: the distance below which the geometric median no longer sharpens
 
 
-def krum(updates: Updates, state: State, *, f: CountOrZero = 1) -> Verdict:
+def krum(updates: Updates, state: State, *, f: CountOrZero = 1) -> Aggregate:
     """the one difference that is nearest to its n - f - 2 nearest neighbours
 
     `f`: how many attackers are assumed
@@ -28,7 +28,7 @@ def krum(updates: Updates, state: State, *, f: CountOrZero = 1) -> Verdict:
 
 def multi_krum(
     updates: Updates, state: State, *, f: CountOrZero = 1, m: Count | None = None
-) -> Verdict:
+) -> Aggregate:
     """the mean of the m differences that are nearest to their n - f - 2 nearest neighbours
 
     `f`: how many attackers are assumed
@@ -50,7 +50,7 @@ def krum_scores(gram: Array, f: int) -> Array:
     return scores
 
 
-def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> Verdict:
+def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> Aggregate:
     """the point with the least sum of distances to all differences (RFA)
 
     `steps`: the most steps of Weiszfeld's iteration
@@ -67,10 +67,10 @@ def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> V
         old, weights = weights, pulls / pulls.sum()
         if np.abs(weights - old).max() < 1e-12:
             break
-    return Verdict(weights, state=state)
+    return Aggregate(weights, state=state)
 
 
-def norm_clipping(updates: Updates, state: State, *, tau: Positive | None = None) -> Verdict:
+def norm_clipping(updates: Updates, state: State, *, tau: Positive | None = None) -> Aggregate:
     """the mean of the differences, of which long ones are shortened
 
     `tau`: the length that no difference exceeds (null: the median of the round's lengths)
@@ -80,4 +80,4 @@ def norm_clipping(updates: Updates, state: State, *, tau: Positive | None = None
     lengths = np.sqrt(np.maximum(np.diag(updates.gram()), 0.0))
     limit = float(np.median(lengths)) if tau is None else tau
     factors = np.minimum(1.0, limit / np.maximum(lengths, 1e-300))
-    return Verdict(by_samples(updates), factors=factors, state=state)
+    return Aggregate(by_samples(updates), factors=factors, state=state)

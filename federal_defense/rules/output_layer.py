@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import Array, State, Updates, Verdict, without
+from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, without
 from federal_defense.two_means import two_means
 
 KEPT_VARIANCE = 0.99  # of the principal components, at most
 ROUNDING = 1e-12  # relative; columns that differ by less are equal
 
 
-def foolsgold(updates: Updates, state: State) -> Verdict:
+def foolsgold(updates: Updates, state: State) -> Aggregate:
     """less weight for clients whose histories point the same way
 
     It needs at least two attackers, and honest clients whose data differ. The history of each
@@ -24,7 +24,7 @@ def foolsgold(updates: Updates, state: State) -> Verdict:
     history[updates.client_ids] += layer
     scores = foolsgold_scores(cosines(history[updates.client_ids]))
     weights = scores / max(scores.sum(), 1e-300)
-    return Verdict(weights, flagged=scores == 0, state={"history": history})
+    return Aggregate(weights, flagged=scores == 0, state={"history": history})
 
 
 def foolsgold_scores(similar: Array) -> Array:
@@ -43,7 +43,7 @@ def foolsgold_scores(similar: Array) -> Array:
     return found
 
 
-def tolpegin(updates: Updates, state: State) -> Verdict:
+def tolpegin(updates: Updates, state: State) -> Aggregate:
     """of the class on which the clients differ most, the smaller of two groups is left out
 
     Each class's row of the output-layer differences is standardised, brought to its principal
@@ -81,7 +81,7 @@ def smaller(groups: NDArray[np.bool_], points: Array) -> NDArray[np.bool_]:
     return groups if is_first else ~groups
 
 
-def lfighter(updates: Updates, state: State) -> Verdict:
+def lfighter(updates: Updates, state: State) -> Aggregate:
     """of the two classes that changed most, the tighter of two groups is left out
 
     Source: Jebreel et al., Neural Networks 170, 2024.
@@ -115,7 +115,7 @@ def cosines(rows: Array) -> Array:
     return unit @ unit.T
 
 
-def oracle(updates: Updates, state: State) -> Verdict:
+def oracle(updates: Updates, state: State) -> Aggregate:
     """the mean of the honest clients, for comparison: it is told who attacks
 
     No rule that leaves clients out can know more.

@@ -1,7 +1,7 @@
 """Aggregation rules: how the clients' updates become one. ``DEFENSES`` maps a name to a function;
 its keyword-only parameters, with their types and defaults, are the rule's keys in the config.
 
-A rule is a function (this round's updates, its own state) -> ``Verdict``. ``BOUNDS`` holds what
+A rule is a function (this round's updates, its own state) -> ``Aggregate``. ``BOUNDS`` holds what
 a rule's theorem asks of n, the clients of a round.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from extra_utils.aggregation.updates import State, Updates, Verdict, by_samples
+from extra_utils.aggregation.updates import Aggregate, State, Updates, by_samples
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Given
@@ -19,16 +19,16 @@ from federal_defense.rules.coordinates import median, num_trimmed, trimmed_mean
 from federal_defense.rules.distances import geometric_median, krum, multi_krum, norm_clipping
 from federal_defense.rules.output_layer import foolsgold, lfighter, oracle, tolpegin
 
-Rule = Callable[..., Verdict]
+Rule = Callable[..., Aggregate]
 
 
-def mean(updates: Updates, state: State) -> Verdict:
+def mean(updates: Updates, state: State) -> Aggregate:
     """the clients' differences, weighted by their images (FedAvg)
 
     A run with it keeps no update: it adds them up as they come (``RoundSum``).
     Source: McMahan et al., AISTATS 2017.
     """
-    return Verdict(by_samples(updates), state=state)
+    return Aggregate(by_samples(updates), state=state)
 
 
 DEFENSES: dict[str, Rule] = {
@@ -106,7 +106,7 @@ def warn_of_attackers(config: Config) -> str:
     return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
 
 
-def rule_of(config: Config) -> Callable[[Updates, State], Verdict]:
+def rule_of(config: Config) -> Callable[[Updates, State], Aggregate]:
     """The config's rule with its parameters."""
     parameters: dict[str, Any] = config.defense.parameters
     rule = DEFENSES[config.defense.name]

@@ -26,7 +26,7 @@ from extra_utils.aggregation.messages import Update
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import float_values, integer_values
 from extra_utils.processes.supervisor import start_ranks
-from get_weight_matrix import Figures, RoundSum, apply_result, class_mean, weight_diff
+from get_weight_matrix import ReportRows, RoundSum, apply_result, class_mean, weight_diff
 from tests.benchmarks.measure import Section, spread
 from tests.helpers import ROOT
 
@@ -42,7 +42,7 @@ def measure_on_rank(ranks: Ranks, times: int, path: Path) -> None:
         for value in float_values(local):
             value.add_(0.01 * torch.randn_like(value))
     size = ranks.world_size
-    round_sum = RoundSum(model, Figures(model, num_points=0, clients_per_round=size))
+    round_sum = RoundSum(model, ReportRows(model, num_points=0, clients_per_round=size))
     bare = torch.ones(sum(value.numel() for value in float_values(model)))
 
     def ours() -> None:

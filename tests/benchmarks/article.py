@@ -72,12 +72,12 @@ def average(model: nn.Module, local: nn.Module, world_size: int) -> None:
 
 
 def one_rank(
-    rank: int, world_size: int, folder: str, meeting: str, seconds: Any, size: int
+    rank: int, world_size: int, folder: str, init_file: str, seconds: Any, size: int
 ) -> None:
     """A round as one rank runs it; rank 0 reports its seconds. No limit on threads."""
     images = Images(open_dataset(Path(folder)), size)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world_size)
+    dist.init_process_group("gloo", init_method=init_file, rank=rank, world_size=world_size)
     sampler: DistributedSampler[Any] = DistributedSampler(images, world_size, rank)
     loader: DataLoader[Any] = DataLoader(images, batch_size=64, sampler=sampler)
     model = PlainNet()

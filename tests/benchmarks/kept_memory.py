@@ -19,7 +19,7 @@ from extra_utils.distributed_utils import Ranks
 from extra_utils.model import float_values, integer_values
 from extra_utils.processes.supervisor import start_ranks
 from federal_defense.rules.table import rule_of
-from get_weight_matrix import Figures, RuleRound, class_mean, weight_diff
+from get_weight_matrix import ReportRows, RuleRound, class_mean, weight_diff
 from tests.benchmarks.measure import MIB
 
 CLIENTS, WORLD_SIZE = 16, 2
@@ -32,7 +32,7 @@ def measure_on_rank(ranks: Ranks) -> None:
     model = torchvision.models.resnet34()
     size = 4 * sum(value.numel() for value in float_values(model)) / MIB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    figures = Figures(model, num_points=0, clients_per_round=CLIENTS)
+    figures = ReportRows(model, num_points=0, clients_per_round=CLIENTS)
     aggregation = RuleRound(model, figures, rule_of(config), config, {})
     shares = [list(range(rank, CLIENTS, WORLD_SIZE)) for rank in range(WORLD_SIZE)]
     aggregation.begin(1, dict.fromkeys(range(CLIENTS), 100), shares)
@@ -45,7 +45,7 @@ def measure_on_rank(ranks: Ranks) -> None:
         aggregation.add(Update(client, 100, diff, counters, class_mean(local), 0.0))
     aggregation.reduce(ranks, model)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    peaks = [float(text) for text in ranks.share(str(peak))]
+    peaks = [float(text) for text in ranks.all_gather(str(peak))]
     if ranks.is_main:
         print(f"all {CLIENTS} models: {CLIENTS * size:,.0f} MiB, one: {size:.0f} MiB")
         for rank, held in enumerate(peaks):

@@ -29,9 +29,9 @@ def updates_of(matrix: Array) -> Dense:
 @pytest.mark.parametrize(("n", "num_attackers"), [(10, 1), (10, 4), (20, 2), (20, 8), (100, 45)])
 def test_attackers_are_found_without_knowing_how_many(n: int, num_attackers: int) -> None:
     for seed in range(10):
-        verdict = class_mean(updates_of(weight_matrix(n, num_attackers, seed, gap=9)), {})
-        assert verdict.flagged is not None
-        assert verdict.flagged.nonzero()[0].tolist() == list(range(n - num_attackers, n))
+        aggregate = class_mean(updates_of(weight_matrix(n, num_attackers, seed, gap=9)), {})
+        assert aggregate.flagged is not None
+        assert aggregate.flagged.nonzero()[0].tolist() == list(range(n - num_attackers, n))
 
 
 @pytest.mark.parametrize("n", [5, 10, 20, 100])
@@ -46,10 +46,10 @@ def test_memory_does_not_make_much_of_a_false_alarm(n: int) -> None:
     for run in range(20):
         state: State = {}
         for turn in range(30):
-            verdict = class_mean(updates_of(weight_matrix(n, 0, 100 * run + turn)), state)
-            state = verdict.state
-            assert verdict.flagged is not None
-            shares.append(verdict.flagged.mean())
+            aggregate = class_mean(updates_of(weight_matrix(n, 0, 100 * run + turn)), state)
+            state = aggregate.state
+            assert aggregate.flagged is not None
+            shares.append(aggregate.flagged.mean())
     assert np.mean(shares) < 0.03  # of the clients, in 20 runs of 30 rounds
 
 
@@ -73,19 +73,19 @@ def test_suspicion_stays_when_the_evidence_is_gone_and_fades() -> None:
     quiet = updates_of(weight_matrix(20, 0))
     state, flagged_rounds = first.state, 0
     for _ in range(60):
-        verdict = class_mean(quiet, state)
-        state = verdict.state
-        assert verdict.flagged is not None
-        flagged_rounds += int(verdict.flagged.any())
+        aggregate = class_mean(quiet, state)
+        state = aggregate.state
+        assert aggregate.flagged is not None
+        flagged_rounds += int(aggregate.flagged.any())
     assert 5 < flagged_rounds < 60
 
 
 def test_the_state_is_by_client_not_by_place() -> None:
     updates = updates_of(weight_matrix(20, 8, gap=9))
     updates.client_ids, updates.num_clients = list(range(0, 40, 2)), 40
-    verdict = class_mean(updates, {})
-    assert verdict.state["suspicion"].shape == (40,)
-    assert (verdict.state["suspicion"] > 0).nonzero()[0].tolist() == list(range(24, 40, 2))
+    aggregate = class_mean(updates, {})
+    assert aggregate.state["suspicion"].shape == (40,)
+    assert (aggregate.state["suspicion"] > 0).nonzero()[0].tolist() == list(range(24, 40, 2))
 
 
 def test_groups_and_ratios() -> None:

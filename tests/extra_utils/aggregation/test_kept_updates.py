@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from extra_utils.aggregation.messages import Update, WeightDiff
-from extra_utils.aggregation.updates import State, Updates, Verdict, by_samples
+from extra_utils.aggregation.updates import Aggregate, State, Updates, by_samples
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import float_values, integer_values
 from federal_defense.rules.table import DEFENSES, rule_of
-from get_weight_matrix import FIXED_POINT, Figures, RuleRound, class_mean
+from get_weight_matrix import FIXED_POINT, ReportRows, RuleRound, class_mean
 from tests.federal_defense.rules.test_table import Dense, judge, make_config, step_of
 from tests.helpers import run_distributed
 
@@ -40,7 +40,7 @@ def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
         model = Small()
         locals_ = [torch.randn(sum(v.numel() for v in float_values(model))) for _ in samples]
         config = make_config(name, 7)
-        figures = Figures(model, num_points=0, clients_per_round=7)
+        figures = ReportRows(model, num_points=0, clients_per_round=7)
         aggregation = RuleRound(model, figures, rule_of(config), config, {})
         aggregation.begin(1, samples, shares)
         for client in shares[ranks.rank]:
@@ -66,17 +66,17 @@ def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
 class Spy:
     """A rule that answers as the mean, and keeps what it was given."""
 
-    def __call__(self, updates: Updates, state: State) -> Verdict:
+    def __call__(self, updates: Updates, state: State) -> Aggregate:
         self.layer, self.class_means = updates.output_layer(), updates.class_means
         self.gram = updates.gram()
-        return Verdict(by_samples(updates), state=state)
+        return Aggregate(by_samples(updates), state=state)
 
 
 def look_at_updates(ranks: Ranks) -> dict[str, Any]:
     """What a rule is given of three clients, and the same from their models themselves."""
     torch.manual_seed(0)
     model, locals_, spy = Small(), [Small() for _ in range(3)], Spy()
-    config, figures = make_config("mean", 3), Figures(model, num_points=0, clients_per_round=3)
+    config, figures = make_config("mean", 3), ReportRows(model, num_points=0, clients_per_round=3)
     aggregation = RuleRound(model, figures, spy, config, {})
     shares = [list(range(rank, 3, ranks.world_size)) for rank in range(ranks.world_size)]
     aggregation.begin(1, dict.fromkeys(range(3), 4), shares)

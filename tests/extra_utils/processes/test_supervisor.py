@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from extra_utils.processes import supervisor
-from extra_utils.processes.heartbeat import Marks
+from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
 from extra_utils.processes.supervisor import StillnessWatch
 from tests.helpers import ROOT, processes_of
@@ -22,7 +22,7 @@ from extra_utils.basics.errors import ClientFailed, RunFailed
 from extra_utils.processes.supervisor import start_ranks
 
 def act(ranks, name, marker):
-    ranks.marks.place(3, 7)
+    ranks.heartbeat.place(3, 7)
     if ranks.rank == 1:
         if name == "raise":
             raise RuntimeError("out of luck")
@@ -37,8 +37,8 @@ def act(ranks, name, marker):
         if name == "slow":
             for _ in range(15):
                 time.sleep(0.2)
-                ranks.marks.beat()
-    ranks.sum_exactly(torch.ones(1, dtype=torch.int64))
+                ranks.heartbeat.beat()
+    ranks.all_reduce(torch.ones(1, dtype=torch.int64))
 
 try:
     start_ranks(act, (sys.argv[1], sys.argv[2]), world_size=3, threads=1, timeout_s=1.5)
@@ -88,13 +88,13 @@ class Clock:
 def test_a_rank_that_waits_is_alive_until_all_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(supervisor, "time", clock)
-    marks = Marks(process_context(), 2)
-    waiting = marks.writer(0).waiting()
+    heartbeats = Heartbeats(process_context(), 2)
+    waiting = heartbeats.writer(0).waiting()
     waiting.__enter__()
-    watch = StillnessWatch(marks, 2, timeout_s=3)
+    watch = StillnessWatch(heartbeats, 2, timeout_s=3)
     for _ in range(20):  # rank 1 works, rank 0 waits for it
         clock.now += 1
-        marks.writer(1).beat()
+        heartbeats.writer(1).beat()
         assert watch.look(set()) == []
     for _ in range(3):
         clock.now += 1
@@ -109,6 +109,6 @@ def test_a_stopped_parent_does_not_take_the_pause_for_a_ranks(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(supervisor, "time", clock)
-    watch = StillnessWatch(Marks(process_context(), 1), 1, timeout_s=3)
+    watch = StillnessWatch(Heartbeats(process_context(), 1), 1, timeout_s=3)
     clock.now = 3600
     assert watch.look(set()) == []

@@ -70,10 +70,10 @@ def test_rules_that_cluster_are_their_papers_formulae(
     found = set()
     for seed in range(8):
         updates = make_updates(9, seed, num_attackers=seed % 4, noise=0.4)
-        verdict = judge(name, updates)
-        assert verdict.flagged is not None
-        assert np.flatnonzero(verdict.flagged).tolist() == slow(updates), seed
-        found.add(tuple(verdict.flagged))
+        aggregate = judge(name, updates)
+        assert aggregate.flagged is not None
+        assert np.flatnonzero(aggregate.flagged).tolist() == slow(updates), seed
+        found.add(tuple(aggregate.flagged))
     assert len(found) > 2  # it is not always the same answer
 
 
@@ -90,11 +90,11 @@ def test_foolsgolds_history_is_by_client_not_by_place() -> None:
 def test_rules_that_cluster_find_a_clear_attack(name: str) -> None:
     for seed in range(5):
         updates = make_updates(10, seed, noise=0.05)
-        verdict = judge(name, updates)
-        assert verdict.flagged is not None
-        assert verdict.flagged.tolist() == updates.is_attacker.tolist()
+        aggregate = judge(name, updates)
+        assert aggregate.flagged is not None
+        assert aggregate.flagged.tolist() == updates.is_attacker.tolist()
         kept = np.where(updates.is_attacker, 0, updates.samples)
-        assert np.allclose(verdict.weights, kept / kept.sum())
+        assert np.allclose(aggregate.weights, kept / kept.sum())
 
 
 def test_foolsgold_remembers_earlier_rounds() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extra_utils.aggregation.updates import Array, Updates, Verdict
+from extra_utils.aggregation.updates import Aggregate, Array, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
 from extra_utils.config.reader import Given
@@ -50,7 +50,7 @@ class Dense:
         return other
 
 
-def judge(name: str, updates: Updates, **parameters: Any) -> Verdict:
+def judge(name: str, updates: Updates, **parameters: Any) -> Aggregate:
     config = make_config(name, len(updates.samples), **parameters)
     return rule_of(config)(updates, {})
 
@@ -68,12 +68,12 @@ def make_config(name: str, n: int, **parameters: Any) -> Config:
     return replace(config, defense=DefenseConfig(name=name, parameters=given))
 
 
-def step_of(verdict: Verdict, updates: Dense) -> Array:
+def step_of(aggregate: Aggregate, updates: Dense) -> Array:
     """What the global model moves by [P]."""
-    if verdict.combine is not None:
-        return verdict.combine(updates.diffs)
-    factors = 1.0 if verdict.factors is None else verdict.factors
-    step: Array = (verdict.weights * factors) @ updates.diffs
+    if aggregate.combine is not None:
+        return aggregate.combine(updates.diffs)
+    factors = 1.0 if aggregate.factors is None else aggregate.factors
+    step: Array = (aggregate.weights * factors) @ updates.diffs
     return step
 
 
@@ -215,10 +215,10 @@ def test_each_rule_is_its_papers_formula(name: str, n: int) -> None:
 def test_the_clients_order_does_not_matter(name: str) -> None:
     updates = make_updates(9)
     order = [4, 0, 8, 2, 6, 1, 7, 3, 5]
-    verdict, other = judge(name, updates), judge(name, updates.permuted(order))
-    assert np.allclose(step_of(verdict, updates), step_of(other, updates.permuted(order)))
-    if verdict.flagged is not None and other.flagged is not None:
-        assert verdict.flagged[order].tolist() == other.flagged.tolist()
+    aggregate, other = judge(name, updates), judge(name, updates.permuted(order))
+    assert np.allclose(step_of(aggregate, updates), step_of(other, updates.permuted(order)))
+    if aggregate.flagged is not None and other.flagged is not None:
+        assert aggregate.flagged[order].tolist() == other.flagged.tolist()
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"foolsgold"}))  # which punishes sameness
