@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, report
-from extra_utils.basics.files import remove_partial_files, used_alone
+from extra_utils.basics.errors import ENDINGS, ConfigError, report
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Arguments, Given, parse_arguments, read_config
 from extra_utils.config.rules import (
@@ -26,11 +25,12 @@ from extra_utils.config.rules import (
     idle_keys,
     resolve,
 )
+from extra_utils.data.partition import Partition
 from extra_utils.data.sources import known_classes, prepare_data
-from extra_utils.my_dataset import open_dataset
+from extra_utils.my_dataset import fingerprint, open_dataset
+from extra_utils.processes.launch import Launcher, find_launcher
 from extra_utils.processes.machine import available_cores
-from extra_utils.processes.torchrun import Place, torchrun_place
-from extra_utils.run.folder import check_empty, make_run_folder, save_config
+from extra_utils.run.folder import run_folder
 from extra_utils.run.resume import is_finished, read_resumed
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
 from federal_defense.rules.table import DEFENSES, check_bounds, check_num_classes, warn_of_attackers
@@ -44,135 +44,95 @@ if TYPE_CHECKING:
 BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
 
 
+@dataclass(frozen=True)
+class Job:
+    """What the ranks are to do, as the main process has decided it."""
+
+    config: Config
+    run_dir: Path
+    is_resumed: bool
+
+    def hint(self) -> str:
+        """How to go on; nothing where the folder is gone."""
+        is_there = self.run_dir.is_dir()
+        return f"resume with: python main.py --resume {self.run_dir}" if is_there else ""
+
+
 def main(argv: list[str]) -> int:
     """The whole command; returns its exit status."""
     try:
         if "--help" in argv or "-h" in argv:
             print_help()
-        elif place := torchrun_place():
-            join_torchrun(parse_arguments(argv), place)
         else:
-            federate(parse_arguments(argv))
+            federate(parse_arguments(argv), find_launcher())
     except ENDINGS as error:
         return report(error, "" if isinstance(error, ConfigError) else BELOW_THE_BARS)
-    except KeyboardInterrupt as error:
-        print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C{error}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        hint = f"; {interrupt}" if str(interrupt) else ""
+        print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C{hint}", file=sys.stderr)
         return 130
     return 0
 
 
-def federate(arguments: Arguments) -> None:
+def federate(arguments: Arguments, launcher: Launcher) -> None:
     """From the command line to the finished run folder."""
-    config, given = checked_config(arguments)
+    config, given = checked_config(arguments, launcher)
 
-    # the data set, found and cached once for all ranks
-    data_folder = checked_data(config, given)
+    # the data set and the start weights, found and cached once on each machine
+    data_folder = prepared_data(config, given, launcher) if launcher.prepares_data else None
     config = with_drawn_attackers(config)
 
-    # the model, and the imports that the ranks share when they are forked
-    check_model(config, data_folder)
-
-    # the run's folder, a new one or that of the run that goes on
-    resumed = Path(arguments.resume) if arguments.resume else None
-    run_dir = resumed or make_run_folder(config, arguments.run_dir)
-    if advice := advise_on_cores(config, available_cores()):
-        print(f"note: {advice}")
-    with used_alone(run_dir):
-        if not resumed:
-            check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
-        remove_partial_files(run_dir)
-        save_config(run_dir, config)
-
-        # the ranks, and in them the rounds
-        if arguments.resume and is_finished(run_dir, config):
+    # the ranks, and in them the rounds; the main process has the run's folder and decides for all
+    if not launcher.is_main:
+        start(launcher, config, data_folder, None)
+        return
+    with run_folder(config, arguments, is_restart=launcher.is_restart) as (run_dir, is_resumed):
+        if is_resumed and is_finished(run_dir, config):
             print(f"the run has finished its {config.global_epochs} rounds")
         else:
-            start(config, data_folder, run_dir, bool(arguments.resume))
+            start(launcher, config, data_folder, Job(config, run_dir, is_resumed))
 
         # the pictures
+        assert data_folder is not None
         draw(run_dir, config, data_folder)
 
 
-def start(config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:
-    """Runs all rounds on processes of our own; what ends them early says how to go on."""
-    from extra_utils.processes.supervisor import start_ranks
-    from extra_utils.run.checkpoint import NAME, load_checkpoint
+def start(launcher: Launcher, config: Config, data_folder: Path | None, job: Job | None) -> None:
+    """Runs all rounds on all ranks."""
+    if job is not None and job.is_resumed:
+        from extra_utils.run.checkpoint import NAME, load_checkpoint
 
-    if is_resumed:
-        load_checkpoint(run_dir / NAME)  # refused before any process starts
-    hint = f"resume with: python main.py --resume {run_dir}"
-    try:
-        start_ranks(
-            run,
-            (config, data_folder, run_dir, is_resumed),
-            world_size=config.world_size,
-            threads=config.threads_per_process,
-            timeout_s=config.timeout_s,
-        )
-    except RunFailed as error:
-        raise RunFailed(f"{error}\n{hint}" if run_dir.is_dir() else str(error)) from None
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; {hint}") from None
-    finally:
-        remove_partial_files(run_dir)
+        load_checkpoint(job.run_dir / NAME)  # refused before any process starts
+    launcher.start(
+        run,
+        data_folder,
+        job,
+        world_size=config.world_size,
+        threads=config.threads_per_process,
+        timeout_s=config.timeout_s,
+    )
 
 
-def join_torchrun(arguments: Arguments, place: Place) -> None:
-    """The same as one of torchrun's ranks; each machine has its own data folder."""
-    config, given = checked_config(arguments, place)
-    data_folder = checked_data(config, given) if place.local_rank == 0 else Path()
-    config = with_drawn_attackers(config)
-
-    from extra_utils.distributed_utils import process_group
-    from extra_utils.processes.heartbeat import Heartbeats
-    from extra_utils.processes.machine import process_context
-
-    heartbeat = Heartbeats(process_context(), 1).writer(0)
-    threads = config.threads_per_process
-    with process_group(place.rank, place.world_size, "env://", threads, heartbeat) as ranks:
-        first = place.rank - place.local_rank  # the rank that prepared this machine's data
-        data_folder = Path(ranks.all_gather(str(data_folder))[first])
-        run_dir, is_resumed = Path(), False
-        if ranks.is_main:
-            check_model(config, data_folder)
-            run_dir, is_resumed = torchrun_folder(config, arguments, place)
-            save_config(run_dir, config)
-        run_dir, is_resumed = ranks.broadcast((run_dir, is_resumed))
-        run(ranks, config, data_folder, run_dir, is_resumed)
-    if place.rank == 0:
-        draw(run_dir, config, data_folder)
-
-
-def torchrun_folder(config: Config, arguments: Arguments, place: Place) -> tuple[Path, bool]:
-    """The run's folder, and whether to go on in it: asked for, or restarted by torchrun."""
-    if arguments.resume:
-        return Path(arguments.resume), True
-    before = Path(arguments.run_dir) if place.is_restart and arguments.run_dir else None
-    if before is not None and (before / "config.json").exists():
-        remove_partial_files(before)
-        return before, True
-    run_dir = make_run_folder(config, arguments.run_dir)
-    remove_partial_files(run_dir)
-    return run_dir, False
-
-
-def run(ranks: Ranks, config: Config, data_folder: Path, run_dir: Path, is_resumed: bool) -> None:
+def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
+    from extra_utils.distributed_utils import check_equal
     from extra_utils.model import build_model
+    from extra_utils.run.checkpoint import checksum
     from extra_utils.run.progress import Observer, choose_display
     from extra_utils.run.recorder import choose_recorder
     from get_weight_matrix import apply_result
     from my_data_loader import global_test
 
     # the same on every rank; the model of round 0, or of the last round of a run that goes on
-    dataset = open_dataset(data_folder)
+    config, dataset = job.config, open_dataset(data_folder)
     model = build_model(config, dataset, ranks)
-    done, rule_state = restore(ranks, model, run_dir) if is_resumed else (None, {})
+    check_equal(ranks, fingerprint(data_folder) | {"start weights": checksum(model.state_dict())})
+    done, rule_state = restore(ranks, model, job.run_dir) if job.is_resumed else (None, {})
 
     # rank 0 alone writes and speaks
     display = choose_display(ranks.is_main, config.global_epochs, done or 0)
-    recorder = choose_recorder(ranks, config, run_dir, display)
+    recorder = choose_recorder(ranks, config, job.run_dir, display)
     observer = Observer(ranks.heartbeat, display)
     clients = Clients(config, dataset, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
@@ -225,55 +185,62 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     print(f"run folder: {run_dir}")
 
 
-def checked_config(arguments: Arguments, place: Place | None = None) -> tuple[Config, Given]:
+def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Given]:
     """The resolved config, after every check that needs no data; prints warnings."""
     read = read_resumed if arguments.resume else read_config
     config, given = read(arguments, ATTACKS, DEFENSES)
-    if place is not None:
-        config = replace(config, world_size=place.world_size)
-    config = resolve(config)
+    config = resolve(replace(config, world_size=launcher.world_size or config.world_size))
     check_rules(config, given)
     check_bounds(config, given)
-    if place is not None and place.rank == 0:
-        print(f"world_size: {place.world_size}, torchrun's")
-    if place is None or place.rank == 0:
+    if launcher.is_main:
+        if launcher.world_size is not None:
+            print(f"world_size: {launcher.world_size}, torchrun's")
         for warning in idle_keys(config, given):
             print(f"warning: {warning}", file=sys.stderr)
     return config, given
 
 
-def checked_data(config: Config, given: Given) -> Path:
-    """The cache folder of the data set, which has the classes and images that the config names."""
+def prepared_data(config: Config, given: Given, launcher: Launcher) -> Path:
+    """The cache folder of the data set, which has the classes and images that the config names.
+
+    The model and its start weights are looked at as well, without computing; the main process says
+    what a user should know of the run.
+    """
     check_classes(config, given, known_classes(config))
     data = prepare_data(config)
     dataset = open_dataset(data.folder)
     check_classes(config, given, dataset.info.class_names)
     check_num_classes(config, given, dataset.num_classes)
     check_sizes(config, given, dataset.info.name, len(dataset.train), len(dataset.test))
-    if data.notice:
+    if data.notice and launcher.is_main:
         print(data.notice, flush=True)
-    return data.folder
 
-
-def check_model(config: Config, data_folder: Path) -> None:
-    """Looks at the model and its weights without computing; says what a user should know of the
-    run, by torchrun as well."""
-    import torch
+    import torch  # from here on, since the ranks share it when they are forked
 
     from extra_utils.model import new_model
     from extra_utils.training.start_weights import prepare_weights
     from my_data_loader import make_shards
 
-    dataset = open_dataset(data_folder)
     with torch.device("meta"):  # shapes only: the parent must not compute before it forks
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
-    if config.weights is not None and (left_out := prepare_weights(config, model)):
-        print("note: of the weights these do not fit and are left out:", *left_out, sep="\n  ")
-    found = make_shards(config, dataset)
+    left_out = prepare_weights(config, model) if config.weights is not None else []
+    if launcher.is_main:
+        print_notes(config, left_out, make_shards(config, dataset))
+    return data.folder
+
+
+def print_notes(config: Config, left_out: list[str], found: Partition) -> None:
+    """What a user should know of the run before it starts."""
+    notes = []
+    if left_out:
+        notes += ["\n  ".join(["of the weights these do not fit and are left out:", *left_out])]
     if found.num_moved:
-        print(f"note: {found.num_moved} clients had drawn no image; each was given one of another")
+        notes += [f"{found.num_moved} clients had drawn no image; each was given one of another"]
     if found.num_cut:
-        print(f"note: syncBN: {found.num_cut} images are left out, so that all take equal steps")
+        notes += [f"syncBN: {found.num_cut} images are left out, so that all take equal steps"]
+    notes += filter(None, [advise_on_cores(config, available_cores())])
+    for note in notes:
+        print(f"note: {note}")
     if warning := warn_of_attackers(config):
         print(f"warning: {warning}", file=sys.stderr)
 

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from extra_utils.processes.heartbeat import Heartbeat
+from extra_utils.basics.errors import RunFailed
 
 FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes at most 24 days
+
+
+class Heartbeat(Protocol):
+    """How a rank shows that it lives, and where it is."""
+
+    def beat(self) -> None:
+        """A step was taken: a batch, a block, a file."""
+
+    def place(self, round_index: int, client: int = ...) -> None:
+        """From here on the rank works on this round, and on this client if one is named."""
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """The rank waits for others and is alive however long that takes."""
+
+    def end(self, how: int) -> None:
+        """The rank has done its work, or failed."""
 
 
 @dataclass
@@ -27,6 +45,7 @@ class Ranks:
     rank: int
     world_size: int
     heartbeat: Heartbeat
+    store: Any = None  # torch's Store, where the ranks have met
     num_bytes: int = 0  # put on the wire by this rank so far
 
     @property
@@ -80,6 +99,22 @@ class Ranks:
         return self
 
 
+def check_equal(ranks: Ranks, known: dict[str, Any]) -> None:
+    """Compares what all ranks must have alike, by name. All ranks call this.
+
+    Raises RunFailed on rank 0, with what the first other rank has that differs.
+    """
+    texts = ranks.all_gather(json.dumps(known, sort_keys=True))
+    for rank, other in enumerate(map(json.loads, texts)):
+        differing = [name for name, value in known.items() if other[name] != value]
+        if ranks.is_main and differing:
+            name = differing[0]
+            raise RunFailed(
+                f"the ranks must train on the same, but rank {rank} has {name} {other[name]!r} and "
+                f"rank 0 {known[name]!r}"
+            )
+
+
 def to_bits(values: Tensor) -> Tensor:
     """float64 as the int64 of the same bits.
 
@@ -113,5 +148,5 @@ def process_group(
         dist.init_process_group(
             "gloo", store=store, rank=rank, world_size=world_size, timeout=FOREVER
         )
-    yield Ranks(rank, world_size, heartbeat)
+    yield Ranks(rank, world_size, heartbeat, store)
     dist.destroy_process_group()

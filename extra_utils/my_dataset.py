@@ -100,6 +100,14 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(info, train, test)
 
 
+def fingerprint(folder: Path) -> dict[str, object]:
+    """What a data set is, without reading it."""
+    content = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    info, sums = content["info"], repr(sorted(content["checksums"].items()))
+    named = {"dataset": info["name"], "synthetic": info["synthetic"]}
+    return {**named, "checksum": zlib.crc32(sums.encode())}
+
+
 def check_whole(folder: Path) -> None:
     """Looks at every byte. Raises KeyError, ValueError, TypeError, EOFError or OSError."""
     checksums = json.loads((folder / INFO).read_text(encoding="utf-8"))["checksums"]

@@ -9,14 +9,12 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.helpers import (
-    ROOT,
     processes_of,
     read_rows,
     rows_without_times,
@@ -24,7 +22,6 @@ from tests.helpers import (
     start_main,
     write_config,
 )
-from tests.test_systems import free_port
 
 ATTACK = {"name": "label_flip", "clients": [1], "source": 1, "target": 4}
 NUM_KILLS = 24
@@ -224,30 +221,6 @@ def test_killed_at_random_moments_it_ends_with_the_same_bytes(
                 break
         assert_equal_runs(run_dir, undisturbed)
         assert not list(run_dir.glob(".*"))
-
-
-@pytest.mark.slow
-def test_torchrun_restarts_after_a_killed_worker_and_goes_on(
-    undisturbed: Path, tmp_path: Path
-) -> None:
-    run_dir = tmp_path / "r"
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--max-restarts=2",
-        f"--master-port={free_port()}", "--monitor-interval=0.1", "main.py",
-        f"--config={undisturbed / 'config.json'}", f"--run_dir={run_dir}",
-    ]  # fmt: skip
-    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)  # fmt: skip
-    while not (run_dir / "checkpoint.pth").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    workers = [pid for pid in processes_of(run_dir) if pid != process.pid]
-    os.kill(workers[-1], signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert out.splitlines()[-1] == f"run folder: {run_dir}"
-    assert out.count("round 6/6") == 1
-    assert_equal_runs(run_dir, undisturbed)
 
 
 @pytest.mark.slow

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +18,7 @@ from extra_utils.config.keys import Config
 from extra_utils.model import build_model
 from extra_utils.my_dataset import open_dataset
 from my_data_loader import TrainLoader, make_shards
-from tests.helpers import ROOT, read_rows, rows_without_times, run_main, run_tiny, write_config
+from tests.helpers import ROOT, read_rows, run_main, run_tiny, write_config
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 
@@ -145,50 +143,6 @@ def test_the_demos_print_what_a_lecturer_would_show(name: str) -> None:
         both = [np.array(m.group(1).split(), dtype=float) for m in moved if m]
         assert np.abs(both[0] - both[1] / 3).max() <= 0.002
         assert "The mean moves most at class 1" in done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@pytest.mark.slow
-def test_torchrun_on_two_nodes_gives_the_same_bytes(finished_run: Path, tmp_path: Path) -> None:
-    """Two launchers stand for two machines: one rank on the first, two on the second."""
-    port = free_port()
-    environment = dict(os.environ, GLOO_SOCKET_IFNAME="lo")
-    nodes = []
-    for node, num_ranks in enumerate((1, 2)):
-        command = [
-            sys.executable, "-m", "torch.distributed.run", "--nnodes=2", f"--node-rank={node}",
-            f"--nproc-per-node={num_ranks}", "--master-addr=127.0.0.1", f"--master-port={port}",
-            "main.py", f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path / 'r'}",
-            "--world_size=7",
-        ]  # fmt: skip
-        nodes.append(
-            subprocess.Popen(command, cwd=ROOT, env=environment, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        )  # fmt: skip
-    outputs = [node.communicate(timeout=120) for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], outputs
-    assert "world_size: 3, torchrun's" in outputs[0][0]
-    assert outputs[0][0].splitlines()[-1] == f"run folder: {tmp_path / 'r'}"
-    assert outputs[1][0] == ""
-    assert (tmp_path / "r" / "model.pth").read_bytes() == (finished_run / "model.pth").read_bytes()
-    assert rows_without_times(tmp_path / "r") == rows_without_times(finished_run)
-    assert (tmp_path / "r" / "accuracy.png").exists()
-
-
-def test_a_wrong_config_under_torchrun_is_status_2_of_its_rank(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
-               f"--master-port={free_port()}", "main.py",
-               f"--config={tmp_path / 'none.json'}"]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
-    assert "none.json: cannot be read: No such file" in done.stderr
-    assert re.search(r"exitcode *: 2", done.stderr)
 
 
 @pytest.mark.real_data

@@ -73,8 +73,21 @@ def _wait_for_parent() -> None:
 
 def is_stopped(pid: int) -> bool:
     """Whether a signal has put the process on hold; False where the system does not say."""
+    return _state(pid) in ("T", "t")
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended, reaped by its parent or not yet."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
         return False
-    return status.rsplit(")", 1)[1].split()[0] in ("T", "t")
+    return _state(pid) in ("Z", "X")
+
+
+def _state(pid: int) -> str:
+    """The letter in the third field of /proc/PID/stat; "" where there is none."""
+    (line, *_) = _lines(Path(f"/proc/{pid}/stat")) or [")  "]
+    return line.rsplit(")", 1)[1].split(" ")[1]

@@ -1,27 +1,144 @@
-"""The ranks that torchrun has started: this process is one of them, on one machine or several."""
+"""One of torchrun's ranks: joins the others, and watches over all through torchrun's store.
+
+There is no parent of ours that could read the heartbeats, so each rank puts its own into the
+store, reads the others', and ends the run when one of them stands still.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from dataclasses import dataclass
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from extra_utils.basics.errors import RunFailed
+from extra_utils.distributed_utils import Ranks
+from extra_utils.processes.heartbeat import DONE, FAILED, Heartbeats, Row
+from extra_utils.processes.machine import is_gone, process_context
+from extra_utils.processes.stillness import StillnessWatch
+from extra_utils.processes.supervisor import Setup, failure_of
+
+POLL_S = 0.5  # between two looks at the others' heartbeats
+GRACE_S = 3.0  # in which torchrun ends the ranks that another one's failure has reached
 
 
-@dataclass(frozen=True)
-class Place:
-    """This process among torchrun's."""
+class TorchrunRank:
+    """This process as one of the ranks."""
 
-    rank: int
-    local_rank: int  # on its machine
-    world_size: int
-    is_restart: bool  # after torchrun has ended a group in which a rank died
+    def __init__(self, rank: int, first: int, world_size: int, timeout_s: float) -> None:
+        """``first``: the lowest rank on this machine."""
+        self._rank, self._first = rank, first
+        self._heartbeats = Heartbeats(process_context(), world_size)
+        self._watch = StillnessWatch(self._heartbeats, timeout_s)
+        self._ended = threading.Event()
+        self._store: Any = None  # torch's
+        self._job: Any = None
 
+    def run(
+        self, threads: int, function: Callable[..., None], data_folder: Path | None, job: Any
+    ) -> None:
+        """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
+        setup = Setup(self._heartbeats.world_size, threads, "env://", self._heartbeats)
+        try:
+            failure = failure_of(self._rank, setup, self._work, (function, data_folder, job))
+            if failure is None:
+                return
+            reason = self._blame(failure)
+        except SystemExit:  # torchrun ends this rank because of another one
+            reason = self._name_gone()
+            if not reason:
+                raise
+        raise RunFailed(self._with_hint(reason))
 
-def torchrun_place() -> Place | None:
-    """From torchrun's environment; None where main.py was started by itself."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return None
-    rank, local_rank, world_size = (
-        int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")
-    )
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    return Place(rank, local_rank, world_size, restarts > 0)
+    def _work(
+        self, ranks: Ranks, function: Callable[..., None], data_folder: Path | None, job: Any
+    ) -> None:
+        self._store = ranks.store
+        self._exchange()
+        folders = ranks.all_gather(str(data_folder))
+        self._job = ranks.broadcast(job)
+        self._exchange()  # all have shown themselves: from here on each can be watched
+        with self._watching():
+            function(ranks, Path(folders[self._first]), self._job)
+            ranks.heartbeat.end(DONE)
+            self._exchange()
+
+    def _with_hint(self, reason: str) -> str:
+        hint = self._job.hint() if self._job is not None else ""
+        return f"{reason}\n{hint}" if hint else reason
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._watch_others, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def _watch_others(self) -> None:
+        while not self._ended.wait(POLL_S):
+            self._exchange()
+            finished = {rank for rank, row in self._rows().items() if row.ended}
+            if still := self._watch.look(finished):
+                self._end_run(still, finished)
+
+    def _rows(self) -> dict[int, Row]:
+        return {rank: self._heartbeats.read(rank) for rank in range(self._heartbeats.world_size)}
+
+    def _exchange(self) -> None:
+        """Own heartbeat into the store, the others' out of it."""
+        store = self._store
+        if store is None:
+            return  # this rank has not met the others yet
+        for rank, row in self._rows().items():
+            key = f"heartbeat of rank {rank}"
+            if rank == self._rank:
+                store.set(key, json.dumps(row))
+            elif store.check([key]):
+                self._heartbeats.put(rank, Row(*json.loads(store.get(key))))
+
+    def _end_run(self, still: list[int], finished: set[int]) -> None:
+        """Ends this process, and those of this machine that stand still; the lowest rank speaks."""
+        rows = self._rows()
+        if self._rank == min(rows.keys() - finished - set(still), default=self._rank):
+            reason = self._with_hint(self._watch.explain(still))
+            print(f"error: {reason}", file=sys.stderr, flush=True)
+        for rank in still:
+            if self._is_here(rank) and rank != self._rank:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rows[rank].pid, signal.SIGKILL)
+        os._exit(1)
+
+    def _is_here(self, rank: int) -> bool:
+        """Whether a rank runs on this machine."""
+        local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self._heartbeats.world_size))
+        return self._first <= rank < self._first + local_size
+
+    def _blame(self, failure: str) -> str:
+        """The message for this rank's failure; where it comes of another's, that one's name."""
+        own = self._heartbeats.describe(self._rank)
+        if not self._heartbeats.read(self._rank).waiting:
+            self._heartbeats.writer(self._rank).end(FAILED)
+            self._exchange()
+            return f"{own}: {failure}"
+        if gone := self._name_gone():
+            return gone
+        time.sleep(GRACE_S)
+        return f"{own}: the connection to another rank is broken"
+
+    def _name_gone(self) -> str:
+        """Says which rank of this machine died without a word; "" where another rank says it."""
+        self._exchange()
+        here = {rank: row for rank, row in self._rows().items() if self._is_here(rank)}
+        gone = [rank for rank, row in here.items() if not row.ended and is_gone(row.pid)]
+        alive = [rank for rank, row in here.items() if not row.ended and rank not in gone]
+        is_speaker = bool(gone) and self._rank == min(alive, default=self._rank)
+        return f"{self._heartbeats.describe(gone[0])} is gone" if is_speaker else ""

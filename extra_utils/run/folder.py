@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError, describe_os_error
-from extra_utils.basics.files import PARTIAL, write_whole
+from extra_utils.basics.files import (
+    PARTIAL,
+    remove_partial_files,
+    used_alone,
+    write_whole,
+)
 from extra_utils.config.keys import Config
+from extra_utils.config.reader import Arguments
 from extra_utils.config.rules import to_json
+
+
+@contextlib.contextmanager
+def run_folder(
+    config: Config, arguments: Arguments, *, is_restart: bool
+) -> Iterator[tuple[Path, bool]]:
+    """The run's folder, held against other runs meanwhile, and whether a run goes on in it.
+
+    It goes on where the user asks for it, and where torchrun starts a group again. Raises
+    ConfigError where the folder is in use.
+    """
+    known = arguments.resume or (arguments.run_dir if is_restart else None)
+    is_resumed = known is not None and (Path(known) / "config.json").exists()
+    run_dir = Path(known) if known and is_resumed else make_run_folder(config, arguments.run_dir)
+    with used_alone(run_dir):
+        if not is_resumed:
+            check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
+        remove_partial_files(run_dir)
+        save_config(run_dir, config)
+        try:
+            yield run_dir, is_resumed
+        finally:
+            remove_partial_files(run_dir)
 
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:

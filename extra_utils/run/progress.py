@@ -7,7 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from extra_utils.processes.heartbeat import Heartbeat
+from extra_utils.distributed_utils import Heartbeat
 
 
 class Display:
