@@ -28,10 +28,10 @@ from extra_utils.config.rules import (
 from extra_utils.data.partition import Partition
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import fingerprint, open_dataset
-from extra_utils.processes.launch import Launcher, find_launcher
+from extra_utils.processes.launch import Launcher, OwnProcesses, Torchrun, find_launcher
 from extra_utils.processes.machine import available_cores
 from extra_utils.run.folder import run_folder
-from extra_utils.run.resume import is_finished, read_resumed
+from extra_utils.run.resume import check_checkpoint, is_finished, read_resumed
 from federal_defense.attacks import ATTACKS, with_drawn_attackers
 from federal_defense.rules.table import DEFENSES, check_bounds, check_num_classes, warn_of_attackers
 
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def federate(arguments: Arguments, launcher: Launcher) -> None:
+def federate(arguments: Arguments, launcher: OwnProcesses | Torchrun) -> None:
     """From the command line to the finished run folder."""
     config, given = checked_config(arguments, launcher)
 
@@ -84,33 +84,19 @@ def federate(arguments: Arguments, launcher: Launcher) -> None:
 
     # the ranks, and in them the rounds; the main process has the run's folder and decides for all
     if not launcher.is_main:
-        start(launcher, config, data_folder, None)
+        launcher.start(run, config, data_folder, None)
         return
     with run_folder(config, arguments, is_restart=launcher.is_restart) as (run_dir, is_resumed):
         if is_resumed and is_finished(run_dir, config):
             print(f"the run has finished its {config.global_epochs} rounds")
         else:
-            start(launcher, config, data_folder, Job(config, run_dir, is_resumed))
+            if is_resumed:
+                check_checkpoint(run_dir)
+            launcher.start(run, config, data_folder, Job(config, run_dir, is_resumed))
 
         # the pictures
         assert data_folder is not None
         draw(run_dir, config, data_folder)
-
-
-def start(launcher: Launcher, config: Config, data_folder: Path | None, job: Job | None) -> None:
-    """Runs all rounds on all ranks."""
-    if job is not None and job.is_resumed:
-        from extra_utils.run.checkpoint import NAME, load_checkpoint
-
-        load_checkpoint(job.run_dir / NAME)  # refused before any process starts
-    launcher.start(
-        run,
-        data_folder,
-        job,
-        world_size=config.world_size,
-        threads=config.threads_per_process,
-        timeout_s=config.timeout_s,
-    )
 
 
 def run(ranks: Ranks, data_folder: Path, job: Job) -> None:

@@ -10,104 +10,70 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from extra_utils.basics.errors import RunFailed
+from extra_utils.config.keys import Config
 
 if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
 
-
-class Job(Protocol):
-    """What the ranks are to do; the main process decides it for all."""
-
-    def hint(self) -> str:
-        """How to go on with the run when it has ended early; "" where that cannot be."""
-
-
 RankFunction = Callable[["Ranks", Path, Any], None]  # ranks, this machine's data folder, the job
 
 
-class Launcher(Protocol):
+@dataclass(frozen=True)
+class Launcher:
     """How this process takes part in starting the ranks."""
+
+    rank: int = 0
+    local_rank: int = 0  # on its machine
+    world_size: int | None = None  # from outside, where it beats the config's
+    is_restart: bool = False  # a group in which a rank died is started again
 
     @property
     def is_main(self) -> bool:
         """Whether this is the one process that speaks and has the run's folder."""
+        return self.rank == 0
 
     @property
     def prepares_data(self) -> bool:
         """Whether this is the one process of its machine that finds the data."""
-
-    @property
-    def is_restart(self) -> bool:
-        """Whether a group in which a rank died is started again."""
-
-    @property
-    def world_size(self) -> int | None:
-        """From outside, where it beats the config's."""
-
-    def start(
-        self, function: RankFunction, data_folder: Path | None, job: Any,
-        *, world_size: int, threads: int, timeout_s: float,
-    ) -> None:  # fmt: skip
-        """``function`` on all ranks; ``data_folder`` and ``job`` are known to who prepares them.
-
-        Raises RunFailed where it ends early, KeyboardInterrupt with what is to be said.
-        """
+        return self.local_rank == 0
 
 
-class OwnProcesses:
+class OwnProcesses(Launcher):
     """This process starts the ranks and watches over them."""
 
-    is_main = prepares_data = True
-    is_restart = False
-    world_size: int | None = None
+    def start(self, function: RankFunction, config: Config, data: Path | None, job: Any) -> None:
+        """``function(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
 
-    def start(
-        self, function: RankFunction, data_folder: Path | None, job: Any,
-        *, world_size: int, threads: int, timeout_s: float,
-    ) -> None:  # fmt: skip
+        Raises RunFailed where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
+        """
         from extra_utils.processes.supervisor import start_ranks
 
-        args = (data_folder, job)
+        threads, timeout_s = config.threads_per_process, config.timeout_s
+        sizes = {"world_size": config.world_size, "threads": threads}
         try:
-            start_ranks(function, args, world_size=world_size, threads=threads, timeout_s=timeout_s)
+            start_ranks(function, (data, job), **sizes, timeout_s=timeout_s)
         except RunFailed as error:
             raise RunFailed("\n".join(filter(None, [str(error), job.hint()]))) from None
         except KeyboardInterrupt:
             raise KeyboardInterrupt(job.hint()) from None
 
 
-@dataclass(frozen=True)
-class Torchrun:
+class Torchrun(Launcher):
     """This process is one of torchrun's ranks, on one machine or several."""
 
-    rank: int
-    local_rank: int  # on its machine
-    world_size: int | None
-    is_restart: bool
-
-    @property
-    def is_main(self) -> bool:
-        return self.rank == 0
-
-    @property
-    def prepares_data(self) -> bool:
-        return self.local_rank == 0
-
-    def start(
-        self, function: RankFunction, data_folder: Path | None, job: Any,
-        *, world_size: int, threads: int, timeout_s: float,
-    ) -> None:  # fmt: skip
+    def start(self, function: RankFunction, config: Config, data: Path | None, job: Any) -> None:
+        """As ``OwnProcesses.start``; who did not prepare data or job is given the others'."""
         from extra_utils.processes.torchrun import TorchrunRank
 
         first = self.rank - self.local_rank  # the rank that prepares this machine's data
-        own = TorchrunRank(self.rank, first, world_size, timeout_s)
-        own.run(threads, function, data_folder, job)
+        own = TorchrunRank(self.rank, first, config.world_size, config.timeout_s)
+        own.run(config.threads_per_process, function, data, job)
 
 
-def find_launcher() -> Launcher:
+def find_launcher() -> OwnProcesses | Torchrun:
     """From torchrun's environment; our own processes where main.py was started by itself."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return OwnProcesses()

@@ -46,6 +46,7 @@ class Setup:
     threads: int
     init_method: str
     heartbeats: Heartbeats
+    reports: Any = None  # a queue to the parent
 
 
 def start_ranks(
@@ -63,18 +64,16 @@ def start_ranks(
     """
     context: Any = process_context()
     with _rendezvous_folder() as folder:
-        heartbeats = Heartbeats(context, world_size)
-        setup = Setup(world_size, threads, f"file://{folder / 'ranks'}", heartbeats)
-        receiver, sender = context.Pipe(duplex=False)
-        lock = context.Lock()
+        heartbeats, reports = Heartbeats(context, world_size), context.SimpleQueue()
+        setup = Setup(world_size, threads, f"file://{folder / 'ranks'}", heartbeats, reports)
         ranks = [
-            context.Process(target=_rank_main, args=(rank, setup, function, args, sender, lock))
+            context.Process(target=_rank_main, args=(rank, setup, function, args))
             for rank in range(world_size)
         ]
         try:
             for process in ranks:
                 process.start()
-            _watch(ranks, receiver, setup.heartbeats, timeout_s)
+            _watch(ranks, setup, timeout_s)
         finally:
             _end_all(ranks)
 
@@ -90,20 +89,14 @@ def _rendezvous_folder() -> Iterator[Path]:
 
 
 def _rank_main(
-    rank: int,
-    setup: Setup,
-    function: Callable[..., None],
-    args: tuple[Any, ...],
-    sender: connection.Connection,
-    lock: Any,
+    rank: int, setup: Setup, function: Callable[..., None], args: tuple[Any, ...]
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C, and ends the ranks
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
     failure = failure_of(rank, setup, function, args)
     if failure is not None:
-        with lock:
-            sender.send(Report(rank, bool(setup.heartbeats.read(rank).waiting), failure))
+        setup.reports.put(Report(rank, bool(setup.heartbeats.read(rank).waiting), failure))
         os._exit(1)
 
 
@@ -125,13 +118,13 @@ def failure_of(
     return None
 
 
-def _watch(ranks: list[Any], receiver: Any, heartbeats: Heartbeats, timeout_s: float) -> None:
+def _watch(ranks: list[Any], setup: Setup, timeout_s: float) -> None:
     """Returns when all ranks have ended with status 0; raises RunFailed when one cannot."""
-    watch = StillnessWatch(heartbeats, timeout_s)
+    watch = StillnessWatch(setup.heartbeats, timeout_s)
     while True:
         codes = [process.exitcode for process in ranks]  # read once: all that follows agrees
         if any(codes):
-            raise RunFailed(_explain(ranks, receiver, heartbeats))
+            raise RunFailed(_explain(ranks, setup))
         if None not in codes:
             return
         if still := watch.look({rank for rank, code in enumerate(codes) if code == 0}):
@@ -139,26 +132,26 @@ def _watch(ranks: list[Any], receiver: Any, heartbeats: Heartbeats, timeout_s: f
         connection.wait([p.sentinel for p in ranks if p.exitcode is None], timeout=POLL_S)
 
 
-def _explain(ranks: list[Any], receiver: Any, heartbeats: Heartbeats) -> str:
+def _explain(ranks: list[Any], setup: Setup) -> str:
     """The failure that came first, not those that followed from it."""
-    end = time.monotonic() + GRACE_S
+    time.sleep(GRACE_S)
     reports: list[Report] = []
-    while (left := end - time.monotonic()) > 0:
-        if receiver.poll(left):
-            reports.append(receiver.recv())
+    while not setup.reports.empty():
+        reports.append(setup.reports.get())
+    describe = setup.heartbeats.describe
     codes = [process.exitcode for process in ranks]  # a killed rank's may have come last
     killed = [(rank, -code) for rank, code in enumerate(codes) if code is not None and code < 0]
     if killed:
         rank, number = killed[0]
-        return f"{heartbeats.describe(rank)} was killed by {signal.Signals(number).name}"
+        return f"{describe(rank)} was killed by {signal.Signals(number).name}"
     reported = {report.rank for report in reports}
     silent = [(rank, code) for rank, code in enumerate(codes) if code and rank not in reported]
     at_fault = [report for report in reports if not report.was_waiting]
     if at_fault or not silent:
         report = (at_fault or reports)[0]
-        return f"{heartbeats.describe(report.rank)}: {report.text}"
+        return f"{describe(report.rank)}: {report.text}"
     rank, code = silent[0]
-    return f"{heartbeats.describe(rank)} ended with exit status {code}"
+    return f"{describe(rank)} ended with exit status {code}"
 
 
 def _end_all(ranks: list[Any]) -> None:

@@ -59,6 +59,13 @@ def is_finished(run_dir: Path, config: Config) -> bool:
     return [row["round"] for row in rows if row["kind"] == "round"][-1:] == [config.global_epochs]
 
 
+def check_checkpoint(run_dir: Path) -> None:
+    """Raises ConfigError where the run cannot go on, before any process starts."""
+    from extra_utils.run.checkpoint import NAME, load_checkpoint
+
+    load_checkpoint(run_dir / NAME)
+
+
 def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
     """Cuts metrics.jsonl back to the end of a round; returns the rows that stay.
 
