@@ -1,6 +1,6 @@
-"""The README's tables of keys, made from the config's own docstrings.
+"""The parts of the documentation that are made from the sources.
 
-python -m tests.readme    # rewrites them in README.md
+python -m tests.readme    # rewrites the tables of keys in docs/keys.md
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from federal_defense.attacks import ATTACKS
 from federal_defense.rules.table import DEFENSES
 from tests.helpers import ROOT
 
-README = ROOT / "README.md"
+README, DOCS = ROOT / "README.md", ROOT / "docs"
 KEYS, SPEED = "keys: python -m tests.readme", "speed: python -m tests.benchmarks.report"
+ROWS = "rows: python -m tests.readme"
+PAGES = {KEYS: DOCS / "keys.md", SPEED: DOCS / "speed.md", ROWS: DOCS / "metrics.md"}
 
 
 def key_tables() -> str:
@@ -26,18 +28,24 @@ def key_tables() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def with_part(text: str, mark: str, part: str) -> str:
-    """The README's text with another part between ``<!-- mark -->`` and the mark's end."""
+def part_of(text: str, mark: str) -> tuple[str, str, str]:
+    """A page's text before, in and after the part between ``<!-- mark -->`` and its end."""
     start, end = f"<!-- {mark} -->\n", f"<!-- end of {mark.split(':')[0]} -->\n"
     before, rest = text.split(start)
-    _, after = rest.split(end)
-    return f"{before}{start}\n{part.strip()}\n\n{end}{after}"
+    part, after = rest.split(end)
+    return before + start, part, end + after
+
+
+def with_part(text: str, mark: str, part: str) -> str:
+    """The page's text with another part there."""
+    before, _, after = part_of(text, mark)
+    return f"{before}\n{part.strip()}\n\n{after}"
 
 
 def rewrite(mark: str, part: str) -> None:
-    """Puts the part into README.md."""
-    text = with_part(README.read_text(encoding="utf-8"), mark, part)
-    README.write_text(text, encoding="utf-8")
+    """Puts the part into its page."""
+    page = PAGES[mark]
+    page.write_text(with_part(page.read_text(encoding="utf-8"), mark, part), encoding="utf-8")
 
 
 if __name__ == "__main__":

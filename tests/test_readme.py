@@ -1,18 +1,118 @@
-"""The README says what is true."""
+"""The README and docs/ say what is true."""
 
 from __future__ import annotations
 
 import re
-import subprocess
+import shlex
+import tomllib
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from textwrap import indent
 
+import pytest
+
+from extra_utils.basics.errors import ConfigError
+from extra_utils.config.reader import parse_arguments, read_config
+from federal_defense.attacks import ATTACKS
+from federal_defense.benchmark.plan import read_plan
+from federal_defense.rules.table import DEFENSES
 from tests.helpers import ROOT
-from tests.readme import KEYS, README, key_tables, with_part
+from tests.readme import DOCS, KEYS, PAGES, README, key_tables, part_of, with_part
+from tests.test_structure import SOURCES, num_lines
 
+MOST_LINES = 250
+MOST_FILES_TO_READ, MOST_LINES_TO_READ = 9, 1_500
+BLOCKS = re.DOTALL | re.MULTILINE
 TEXT = README.read_text(encoding="utf-8")
+TEXTS = {page: page.read_text(encoding="utf-8") for page in [README, *sorted(DOCS.glob("*.md"))]}
+
+
+def commands(text: str) -> Iterator[str]:
+    """What a page tells to type: lines of code blocks, and code within a line."""
+    text = re.sub(r"^```.*?\n(.*?)^```", lambda found: indent(found[1], "    "), text, flags=BLOCKS)
+    blocks = re.findall(r"^    (.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    for code in [*blocks, *re.findall(r"`([^`]+)`", text)]:
+        for part in code.split("&&"):
+            words = " ".join(part.split()).split(" # ")[0]
+            if found := re.fullmatch(r"(?:[A-Z_]+=\S+ )*((?:python|torchrun) .*)", words):
+                yield found[1]
+
+
+def refusal(command: str) -> str:
+    """Why a command cannot be run as it stands; "" where it can, as far as reading it shows."""
+    words = shlex.split(command)
+    missing = [w for w in words if w.startswith(("configs/", "tests/")) and not (ROOT / w).exists()]
+    if missing:
+        return f"{missing[0]} does not exist"
+    if words[0] == "torchrun":
+        return refusal_of_main(words[words.index("main.py") + 1 :])
+    if words[1] == "main.py":
+        return refusal_of_main(words[2:])
+    if words[1] == "-c":
+        return ""
+    assert words[1] == "-m", command
+    return refusal_of_tests(words[3:]) if words[2] == "pytest" else refusal_of_module(*words[2:])
+
+
+def refusal_of_main(arguments: list[str]) -> str:
+    if arguments == ["--help"]:
+        return ""
+    try:
+        given = parse_arguments(arguments)
+        if not given.resume:
+            read_config(given, ATTACKS, DEFENSES)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def refusal_of_tests(arguments: list[str]) -> str:
+    """The marks and names that tests are chosen by must be there; their files are."""
+    pytest_options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+    marks = [mark.split(":")[0] for mark in pytest_options["ini_options"]["markers"]]
+    paths = [ROOT / word for word in arguments if word.startswith("tests/")]
+    for option, value in pairwise(arguments):
+        if option == "-m" and value not in marks:
+            return f"{value} is no mark"
+        if option == "-k" and not any(value in path.read_text() for path in paths):
+            return f"{value} is in none of the files"
+    return ""
+
+
+def refusal_of_module(module: str, *arguments: str) -> str:
+    place = ROOT.joinpath(*module.split("."))
+    files = [f for f in (place.with_suffix(".py"), place / "__main__.py") if f.exists()]
+    if not files:
+        return f"{module} is no module"
+    for word in arguments:
+        if word.startswith("--") and word.split("=")[0] not in files[0].read_text(encoding="utf-8"):
+            return f"{module} does not know {word}"
+    if module == "federal_defense.benchmark":
+        read_plan(Path(arguments[arguments.index("--config") + 1]))
+    return ""
+
+
+def links(page: Path) -> list[tuple[Path, str]]:
+    """The files that a page links or shows, each with the heading's anchor or ""."""
+    targets = re.findall(r"\]\((?!http)([^)#\s]*)#?([^)\s]*)\)", TEXTS[page])
+    return [((page.parent / path).resolve() if path else page, anchor) for path, anchor in targets]
+
+
+def table_rows(part: str) -> list[list[str]]:
+    """The cells of a table's rows, without its head."""
+    lines = [line for line in part.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_the_tables_of_keys_are_current() -> None:
-    assert with_part(TEXT, KEYS, key_tables()) == TEXT, "run python -m tests.readme"
+    text = PAGES[KEYS].read_text(encoding="utf-8")
+    assert with_part(text, KEYS, key_tables()) == text, "run python -m tests.readme"
+
+
+def test_every_page_that_is_written_by_a_command_has_its_place_for_it() -> None:
+    for mark, page in PAGES.items():
+        assert part_of(TEXTS[page], mark)[1].strip()
 
 
 def test_the_two_commands_stand_on_the_first_screen() -> None:
@@ -27,16 +127,83 @@ def test_the_two_commands_stand_on_the_first_screen() -> None:
     )
 
 
-def test_every_source_file_has_its_line_and_every_named_file_is_there() -> None:
-    names = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+def test_the_readme_is_short() -> None:
+    assert num_lines(README) <= MOST_LINES
+
+
+def test_every_source_file_is_named_in_its_rooms_line() -> None:
+    rows = table_rows(part_of(TEXT, "rooms")[1])
+    rooms = {room.strip("`"): set(re.findall(r"`([^`]+)`", files)) for room, _, files in rows}
+    assert len(rooms) == len(rows)
+    found: dict[str, set[str]] = {}
+    for path in SOURCES:
+        if path.name != "__init__.py":
+            folder = path.parent.relative_to(ROOT).as_posix()
+            found.setdefault(f"{folder}/", set()).add(path.name)
+    assert rooms == found
+
+
+def test_the_reading_path_is_short_and_there() -> None:
+    rows = table_rows(part_of(TEXT, "reading path")[1])
+    assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1))
+    paths = [ROOT / file.strip("`") for _, file, _ in rows]
+    assert [path.name for path in paths if not path.exists()] == []
+    assert len(paths) <= MOST_FILES_TO_READ
+    assert sum(map(num_lines, paths)) <= MOST_LINES_TO_READ
+
+
+def test_every_link_leads_somewhere_and_every_page_and_picture_is_linked() -> None:
+    reached = {README}
+    for page in TEXTS:
+        for target, anchor in links(page):
+            assert target.exists(), (page.name, target)
+            headings = re.findall(r"^#+ (.*)$", TEXTS.get(target, ""), re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings]
+            assert not anchor or anchor in slugs, (page.name, anchor)
+    for _ in TEXTS:  # as far as links lead from the README
+        reached |= {target for page in reached & TEXTS.keys() for target, _ in links(page)}
+    assert set(DOCS.iterdir()) <= reached
+
+
+def test_every_file_that_is_named_with_its_path_is_there() -> None:
+    kinds = r"\b(?:tests|configs|docs|extra_utils|federal_defense)/[\w/]+\.(?:py|json|md|png)\b"
+    texts = {**TEXTS, **{path: path.read_text(encoding="utf-8") for path in SOURCES}}
+    for page, text in texts.items():
+        for path in re.findall(kinds, text):
+            assert (ROOT / path).exists(), (page.name, path)
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_every_command_can_be_read(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    refused = {command: why for command in commands(TEXTS[page]) if (why := refusal(command))}
+    assert not refused
+
+
+def test_the_commands_are_found_and_wrong_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (
+        "A `python -m\npytest tests/gone.py` in a line.\n\n"
+        "    pip install x && python main.py --config configs/cifar.json  # a note\n"
+        "    A=b torchrun --nnodes=2 \\\n        main.py --config configs/gone.json\n\n"
+        "```\npython -m tests.gone\nx = y\n```\n"
     )
-    files = [n for n in names.stdout.split() if n.endswith(".py") and not n.startswith("tests/")]
-    for name in files:
-        if not name.endswith("__init__.py"):
-            assert f"`{name.split('/')[-1]}`" in TEXT, name
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", TEXT):
-        assert (ROOT / path).exists(), path
+    assert sorted(commands(text)) == [
+        "python -m pytest tests/gone.py",
+        "python -m tests.gone",
+        "python main.py --config configs/cifar.json",
+        "torchrun --nnodes=2 main.py --config configs/gone.json",
+    ]
+    assert [bool(refusal(command)) for command in sorted(commands(text))] == [1, 1, 0, 1]
+    for wrong in (
+        "python main.py --config configs/cifar.json --attack.targt=7",
+        "python main.py --config configs/cifar.json --lr=fast",
+        "python -m pytest -m slowly tests/test_main.py",
+        "python -m pytest -k nothing_of_this_name tests/test_main.py",
+        "python -m tests.benchmarks.report --time 3 --tims=4",
+    ):
+        assert refusal(wrong), wrong
+    assert len(list(commands(TEXT))) >= 15
 
 
 def test_the_pseudocode_is_short() -> None:

@@ -23,7 +23,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Section:
-    """What a benchmark says in the README, and its ratios to the limit by name."""
+    """What a benchmark says in docs/speed.md, and its ratios to the limit by name."""
 
     text: str
     ratios: dict[str, float]

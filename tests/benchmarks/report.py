@@ -1,4 +1,4 @@
-"""All benchmarks in one go; rewrites the README's section on speed and its figures.
+"""All benchmarks in one go; rewrites docs/speed.md and its figures.
 
 python -m tests.benchmarks.report [--times 3]
 """
@@ -24,8 +24,7 @@ from tests.benchmarks import (
     startup,
 )
 from tests.benchmarks.measure import plain_ticks
-from tests.helpers import ROOT
-from tests.readme import SPEED, rewrite
+from tests.readme import DOCS, SPEED, rewrite
 
 
 def draw(ratios: dict[str, float], path: Path) -> None:
@@ -34,8 +33,8 @@ def draw(ratios: dict[str, float], path: Path) -> None:
     axes = figure.add_subplot()
     bars = axes.barh(list(ratios), list(ratios.values()), color=["grey", "C0", "C0", "C1"])
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(xscale="log", xlim=(0.5, 40), xlabel="x the limit, plain PyTorch (logarithmic)",
-             title="Seconds of a round: 10 clients x 5,000 images")  # fmt: skip
+    axes.set_title("Seconds of a round: 10 clients x 5,000 images")
+    axes.set(xscale="log", xlim=(0.5, 40), xlabel="x the limit, plain PyTorch (logarithmic)")
     plain_ticks(axes.xaxis, [0.5, 1, 2, 5, 10, 20, 40])
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
@@ -49,15 +48,15 @@ def main() -> None:
     options = parser.parse_args()
     start = time.monotonic()
     first = rounds.section(options.images, options.times)
-    draw(first.ratios, ROOT / "docs" / "speed.png")
+    draw(first.ratios, DOCS / "speed.png")
     parts = [
         first.text,
-        "![A round of ours and of the article's loop by the limit's](docs/speed.png)",
+        "![A round of ours and of the article's loop by the limit's](speed.png)",
         startup.section(options.times + 2).text,
         local_evaluation.section(max(2, options.times - 1)).text,
         aggregation.section(9).text,
         cores.section(4_800).text,
-        scaling.section(1, ROOT / "docs" / "scaling.png").text,
+        scaling.section(1, DOCS / "scaling.png").text,
         soak.section(30, 300)[0].text,
     ]
     minutes = (time.monotonic() - start) / 60

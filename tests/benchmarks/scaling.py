@@ -94,7 +94,7 @@ batch 10. One client alone keeps one process busy; batches of 5 images mean twic
 
 Memory at 10,000 clients is {memory[10_000] / memory[10]:.2f} x that at 10.
 
-![Seconds per round and memory by the number of clients](docs/{figure.name})
+![Seconds per round and memory by the number of clients]({figure.name})
 
 1,000 clients x 50 images, batch 10, all of them each round; the limit is the same batches in plain
 PyTorch, a new Adam for each client, one process per core:
