@@ -92,7 +92,6 @@ class Client:
         """The steps of the round after which a point is due: evenly spread over each epoch."""
         if self.eval_loader is None:
             return set()
-        assert self.config.eval_points is not None
         length = self.train_loader.num_batches
         count = min(self.config.eval_points, length)
         in_epoch = [math.ceil(length * number / count) for number in range(1, count + 1)]
@@ -123,7 +122,6 @@ class Clients:
     @property
     def num_points(self) -> int:
         """The most points that a client draws in a round: at most one for each batch."""
-        assert self._config.eval_points is not None
         longest = max(len(shard) for shard in self._shards)
         num_batches = -(-longest // self._config.batch_size)
         return min(self._config.eval_points, num_batches) * self._config.local_epochs
@@ -131,8 +129,6 @@ class Clients:
     def draw(self, round_index: int) -> dict[int, int]:
         """The round's clients in ascending order, and their numbers of images."""
         config = self._config
-        assert config.num_clients is not None
-        assert config.clients_per_round is not None
         drawn = np.arange(config.num_clients)
         if config.clients_per_round < config.num_clients:
             generator = stream(config.seed, Purpose.PARTICIPANTS, round_index=round_index)
@@ -143,7 +139,6 @@ class Clients:
         """How the run's updates become one; it keeps the rule's state from round to round."""
         if self._aggregation is None:
             config = self._config
-            assert config.clients_per_round is not None
             figures = ReportRows(model, self.num_points, config.clients_per_round)
             if config.defense.name == "mean":
                 self._aggregation = RoundSum(model, figures)

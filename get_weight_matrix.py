@@ -193,7 +193,6 @@ class RuleRound:
         old = self._layout.pack(scored_values(model), statistics(model))
         updates = KeptUpdates(ranks, self._layout, old, self._own, self._shares)
         samples = np.array(list(self._samples.values()), dtype=np.float64)
-        assert self._config.num_clients is not None
         means = self._figures.class_means().numpy()
         updates.set_figures(self._config.num_clients, samples, means, self._attackers)
         aggregate = self._rule(updates, self._state)

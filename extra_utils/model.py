@@ -123,7 +123,6 @@ def new_model(config: Config, num_classes: int, channels: int, side: int) -> nn.
         return MnistNet(num_classes, channels, side)
     import torchvision.models  # the other models have no use for its start-up
 
-    assert config.model_name is not None
     model: nn.Module = getattr(torchvision.models, config.model_name)()
     stem = config.stem or ("cifar" if side < SMALL_SIDE else "imagenet")
     if stem == "cifar":

@@ -147,7 +147,6 @@ def with_drawn_attackers(config: Config) -> Config:
     attack = config.attack
     if attack is None or attack.fraction is None:
         return config
-    assert config.num_clients is not None
     size = round(attack.fraction * config.num_clients)
     drawn = stream(config.seed, Purpose.ATTACKERS).choice(config.num_clients, size, replace=False)
     clients = sorted(int(client) for client in drawn)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from extra_utils.config.keys import Config, GivenConfig
+from extra_utils.config.rules import resolve
 from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +26,11 @@ TINY = {
     "local_epochs": 1,
     "eval_points": 2,
 }
+
+
+def make_config(**keys: Any) -> Config:
+    """The resolved config of these keys, all others at their defaults."""
+    return resolve(GivenConfig(**{"name": "test", "type": "synthetic"} | keys))
 
 
 def write_config(folder: Path, **keys: Any) -> Path:

@@ -21,9 +21,9 @@ from extra_utils.processes.machine import process_context
 from extra_utils.run.progress import Display, Observer
 from get_weight_matrix import class_mean, weight_diff
 from my_data_loader import TrainLoader
-from tests.helpers import make_dataset
+from tests.helpers import make_config, make_dataset
 
-CONFIG = Config(
+CONFIG = make_config(
     type="synthetic",
     model_name="net",
     num_clients=3,
@@ -187,7 +187,7 @@ def test_mean_is_exact() -> None:
 
 def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:
     dataset = make_dataset(num_train=600)
-    config = replace(CONFIG, num_clients=9, attack=replace(FLIP, clients=[7]))
+    config = replace(CONFIG, num_clients=9, clients_per_round=9, attack=replace(FLIP, clients=[7]))
     rows = sample_rows(config, dataset)
     assert list(rows) == ["client 0", "client 1", "client 2", "client 7"]
     images, true, trained = rows["client 7"]

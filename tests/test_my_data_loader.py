@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from extra_utils.config.keys import Config
 from my_data_loader import (
     Normalizer,
     TestLoader,
@@ -19,9 +18,9 @@ from my_data_loader import (
     make_shards,
     share_out,
 )
-from tests.helpers import make_dataset
+from tests.helpers import make_config, make_dataset
 
-CONFIG = Config(type="synthetic", num_clients=3, batch_size=8)
+CONFIG = make_config(type="synthetic", num_clients=3, batch_size=8)
 
 
 def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:

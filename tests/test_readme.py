@@ -14,9 +14,8 @@ import pytest
 
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.reader import parse_arguments, read_config
-from federal_defense.attacks import ATTACKS
 from federal_defense.benchmark.plan import read_plan
-from federal_defense.rules.table import DEFENSES
+from federal_defense.rules.table import TABLES
 from tests.helpers import ROOT
 from tests.readme import DOCS, KEYS, PAGES, README, key_tables, part_of, with_part
 from tests.test_structure import SOURCES, num_lines
@@ -61,7 +60,7 @@ def refusal_of_main(arguments: list[str]) -> str:
     try:
         given = parse_arguments(arguments)
         if not given.resume:
-            read_config(given, ATTACKS, DEFENSES)
+            read_config(given, TABLES)
     except ConfigError as error:
         return str(error)
     return ""

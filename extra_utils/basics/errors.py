@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
+
+SHOWN_LENGTH = 60  # a longer value is cut in messages
 
 
 class ConfigError(ValueError):
     """The user's input is wrong: one line that says where, what, got, and what would be right."""
+
+
+class WrongKey(ConfigError):
+    """What is wrong with a key's value; the reader puts in front of it where it was given."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(f"{key}: {text}")
+        self.key, self.text = key, text
 
 
 class RunFailed(Exception):
@@ -15,6 +26,21 @@ class RunFailed(Exception):
 
 class ClientFailed(Exception):
     """A client's training gave what cannot be used."""
+
+
+def show(value: object) -> str:
+    """The value as JSON on one line, cut when it is long; never fails."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):  # an object of ours, or nested too deeply
+        text = f"a {type(value).__name__}"
+    text = printable(text)
+    return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 3] + "..."
+
+
+def printable(text: str) -> str:
+    """The text with what would move a terminal's cursor, or could not be encoded, escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def describe_os_error(error: OSError) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import textwrap
-import typing
-from dataclasses import MISSING, Field, fields
+from collections.abc import Callable
+from dataclasses import MISSING, fields
 from typing import Any
 
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, field_texts
-from extra_utils.config.reader import Table, parameters_of
+from extra_utils.config.keys import KINDS, GivenConfig, hints_of, to_json
+from extra_utils.config.reader import REQUIRED, Tables, parameters_of
 from extra_utils.config.values import describe
 
 USAGE = """\
@@ -29,46 +30,45 @@ beats file, file beats default. A value is JSON, else a string.
 Row = tuple[str, str, str, str]  # key, type, default, meaning
 
 
-def help_text(attacks: Table, defenses: Table) -> str:
+def help_text(tables: Tables) -> str:
     """Every key with its type, its default and its meaning."""
-    sections = [("keys", key_rows()), ("attack.* of every attack", nested_rows(AttackConfig))]
-    sections += [(f"attack.* of {n}: {summary(f)}", parameter_rows(f)) for n, f in attacks.items()]
-    sections += [
-        (f"defense.* of {n}: {summary(f)}", parameter_rows(f)) for n, f in defenses.items()
-    ]
+    sections = [("keys", key_rows())]
+    for key, functions in tables.items():
+        common = nested_rows(KINDS[key])
+        if len(common) > 1:  # more than the name
+            sections.append((f"{key}.* of every {key}", common))
+        for name, function in functions.items():
+            sections.append((f"{key}.* of {name}: {summary(function)}", parameter_rows(function)))
     return USAGE + "\n".join(_section(title, rows) for title, rows in sections)
 
 
 def key_rows() -> list[Row]:
     """The keys of a config, in order."""
-    hints = typing.get_type_hints(Config, include_extras=True)
-    nested = {"attack": "an object or null", "defense": "an object"}
-    texts = field_texts(Config)
-    return [
-        (f.name, nested.get(f.name) or describe(hints[f.name]), _default(f), texts[f.name])
-        for f in fields(Config)
-    ]
+    return nested_rows(GivenConfig)
 
 
-def nested_rows(kind: type[AttackConfig] | type[DefenseConfig]) -> list[Row]:
+def nested_rows(kind: type) -> list[Row]:
     """The keys that every attack, or every rule, has."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    texts = field_texts(kind)
-    own = [f for f in fields(kind) if f.name in texts]
-    return [(f.name, describe(hints[f.name]), _default(f), texts[f.name]) for f in own]
+    texts, hints = field_texts(kind), hints_of(kind).items()
+    defaults = {f.name: _default(f.default, f.default_factory) for f in fields(kind)}
+    return [(name, describe(hint), defaults[name], texts[name]) for name, hint in hints]
 
 
-def parameter_rows(function: Any) -> list[Row]:
+def field_texts(kind: type) -> dict[str, str]:
+    """Field name to the docstring under it, in the order of the fields."""
+    source = inspect.getsource(kind)
+    found = re.findall(r'^    (\w+): [^\n]+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def parameter_rows(function: Callable[..., Any]) -> list[Row]:
     """The keys of one attack or rule, from its signature and the lines of its docstring."""
     texts = dict(re.findall(r"^ *`(\w+)`: (.*)$", function.__doc__ or "", re.MULTILINE))
-    rows = []
-    for name, (hint, default) in parameters_of(function).items():
-        shown = "required" if default is MISSING else json.dumps(default)
-        rows.append((name, describe(hint), shown, texts[name]))
-    return rows
+    keys = parameters_of(function).items()
+    return [(name, describe(hint), _default(value), texts[name]) for name, (hint, value) in keys]
 
 
-def summary(function: Any) -> str:
+def summary(function: Callable[..., Any]) -> str:
     """The first line of the docstring."""
     return (function.__doc__ or "").strip().splitlines()[0]
 
@@ -81,12 +81,9 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _default(field: Field[Any]) -> str:
-    if field.default_factory is not MISSING:
-        return json.dumps(field.default_factory())
-    if isinstance(field.default, DefenseConfig):
-        return json.dumps({"name": field.default.name})
-    return "required" if field.default is MISSING else json.dumps(field.default)
+def _default(default: Any, factory: Any = MISSING) -> str:
+    value = default if factory is MISSING else factory()
+    return "required" if value in (MISSING, REQUIRED) else json.dumps(to_json(value))
 
 
 def _section(title: str, rows: list[Row]) -> str:

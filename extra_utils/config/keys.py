@@ -1,20 +1,19 @@
 """Every key of a run's config: its type and range, its default, and what it means.
 
-The docstring under a field is the key's text in ``--help`` and in the README's table. This
-module imports nothing but the standard library, so that a wrong config costs no waiting.
+The docstring under a field is the key's text in ``--help`` and in the README's table. Nothing
+here needs torch, so that a wrong config costs no waiting.
 """
 
 from __future__ import annotations
 
-import ast
-import inspect
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, is_dataclass
+from typing import Annotated, Any, Literal, get_type_hints
 
 from extra_utils.config.values import LARGEST_COUNT, Count, CountOrZero, Fraction, Range
 
 DATA_TYPES = Literal["cifar", "mnist", "fashion_mnist", "flower", "folder", "synthetic"]
 MODELS = Literal["net", "mnist_net", "resnet18", "resnet34", "resnet101"]
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class AttackConfig:
     """instead of `clients`: this share of all clients attacks, drawn from the seed"""
     start_round: Count = 1
     """the first round that is attacked"""
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +37,15 @@ class DefenseConfig:
 
     name: str
     """which rule"""
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: Json = field(default_factory=dict)
+
+
+KINDS: dict[str, type] = {"attack": AttackConfig, "defense": DefenseConfig}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """All settings of a run. ``None`` where the default depends on other keys."""
+class GivenConfig:
+    """A run's settings as the user gives them; None where the default depends on other keys."""
 
     name: str | None = None
     """names the run folder; by default the config file's name without its ending"""
@@ -121,6 +123,17 @@ class Config:
     output_dir: str = "runs"
     """where run folders are made"""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Config(GivenConfig):
+    """A run's settings with every default filled in, by ``resolve``: here nothing has one."""
+
+    name: str = field()
+    num_clients: int = field()
+    clients_per_round: int = field()
+    eval_points: int = field()
+    model_name: MODELS = field()
+
     def attackers(self, round_index: int) -> set[int]:
         """The clients that attack in this round."""
         if self.attack is None or round_index < self.attack.start_round:
@@ -128,14 +141,20 @@ class Config:
         return set(self.attack.clients)
 
 
-def field_texts(config_class: type) -> dict[str, str]:
-    """Field name to the docstring under it, in the order of the fields."""
-    (tree,) = ast.parse(inspect.getsource(config_class)).body
-    assert isinstance(tree, ast.ClassDef)
-    texts = {}
-    for before, after in zip(tree.body, tree.body[1:], strict=False):
-        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and is_text:
-            text = str(after.value.value)  # type: ignore[attr-defined]
-            texts[before.target.id] = " ".join(text.split())
-    return texts
+def hints_of(kind: type) -> dict[str, Any]:
+    """Key to type; of a nested object those that it has whatever its name, such as `clients`."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {key: hint for key, hint in hints.items() if key != "parameters"}
+
+
+HINTS = hints_of(GivenConfig)
+
+
+def to_json(value: Any) -> Any:
+    """A config, or a key's value, as the JSON that it is read from."""
+    if not is_dataclass(value):
+        return value
+    flat = {key: to_json(inner) for key, inner in vars(value).items()}
+    if isinstance(value, GivenConfig):
+        return flat
+    return {k: v for k, v in (flat | flat.pop("parameters")).items() if v is not None}

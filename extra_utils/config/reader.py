@@ -1,4 +1,4 @@
-"""From the command line and a JSON file to a checked ``Config``: command line, file, default.
+"""From the command line and a JSON file to a ``GivenConfig``: command line, file, default.
 
 Everything that is wrong with the user's input ends here in a ``ConfigError`` of one line.
 """
@@ -8,21 +8,24 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
-import typing
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
-from extra_utils.config.values import check_value, is_text, show
+from extra_utils.basics.errors import ConfigError, WrongKey, show
+from extra_utils.config.keys import HINTS, KINDS, GivenConfig, Json, hints_of, to_json
+from extra_utils.config.values import NULL, check_value
 
 COMMAND_LINE = "command line"
 COMMAND_LINE_ONLY = ("config", "run_dir", "resume")
-Table = Mapping[str, Callable[..., Any]]
-Json = dict[str, Any]
+COMES_FROM = {"num_clients": "world_size", "shards_per_client": "partition"}  # where not given
+EITHER = {"clients": "fraction", "fraction": "clients"}  # of an attack; they replace each other
+REQUIRED = inspect.Parameter.empty
+Functions = Mapping[str, Callable[..., Any]]  # by name; keyword-only parameters are keys
+Tables = Mapping[str, Functions]  # by nested key
 
 
 @dataclass(frozen=True)
@@ -36,28 +39,36 @@ class Arguments:
 
 
 @dataclass(frozen=True)
-class Given:
-    """The keys that the user gave, and where each was given (for messages)."""
+class Places:
+    """Where the user gave which key, such as `lr`, `attack` or `attack.target`, for messages."""
 
-    values: Json
     where: dict[str, str]
+
+    def of(self, key: str) -> str:
+        """Where to look when the key's value is wrong."""
+        keys = (key, key.partition(".")[0], COMES_FROM.get(key))
+        return next((self.where[k] for k in keys if k in self.where), "default")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """A WrongKey from here becomes a ConfigError that begins with the key's place."""
+        try:
+            yield
+        except WrongKey as wrong:
+            raise ConfigError(f"{self.of(wrong.key)}: {wrong}") from None
 
 
 def parse_arguments(argv: Iterable[str]) -> Arguments:
     """Both ``--key=value`` and ``--key value``; the last of several wins."""
     found: dict[str, str] = {}
-    rest = list(argv)
-    while rest:
-        option = rest.pop(0)
+    rest = iter(argv)
+    for option in rest:
+        key, equals, value = option.removeprefix("--").partition("=")
         if not option.startswith("--") or option == "--":
-            raise ConfigError(
-                f"{COMMAND_LINE}: got {show(option)}, must be --key=value; see --help"
-            )
-        key, equals, value = option[2:].partition("=")
-        if not equals:
-            if not rest or rest[0].startswith("--"):
-                raise ConfigError(f"{COMMAND_LINE}: {key}: has no value, must be --{key}=value")
-            value = rest.pop(0)
+            got = f"got {show(option)}, must be --key=value; see --help"
+            raise ConfigError(f"{COMMAND_LINE}: {got}")
+        if not equals and (value := next(rest, "--")).startswith("--"):
+            raise ConfigError(f"{COMMAND_LINE}: {key}: has no value, must be --{key}=value")
         found[key] = value
     special = {key: found.pop(key) for key in COMMAND_LINE_ONLY if key in found}
     return Arguments(**special, overrides=found)
@@ -66,79 +77,68 @@ def parse_arguments(argv: Iterable[str]) -> Arguments:
 def read_json(path: Path) -> Json:
     """The object in a UTF-8 JSON file; refuses duplicate keys, NaN and Infinity."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        value = _parse_json(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        wrong = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from None
-    try:
-        value = _parse_json(text)
+        wrong = f"is not UTF-8: {error.reason} at byte {error.start}"
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno} column {error.colno}"
-        raise ConfigError(f"{path}: is not JSON: {error.msg} at {place}") from None
+        wrong = f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
     except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply for a config") from None
+        wrong = "is nested too deeply for a config"
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: got {show(value)}, must be an object: {{...}}")
-    return value
+        wrong = str(error)
+    else:
+        if isinstance(value, dict):
+            return value
+        wrong = f"got {show(value)}, must be an object: {{...}}"
+    raise ConfigError(f"{path}: {wrong}")
 
 
-def read_config(arguments: Arguments, attacks: Table, defenses: Table) -> tuple[Config, Given]:
-    """The checked config and what of it the user gave. Tables map names to functions."""
+def read_config(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
+    """The config as it was given, each key checked by itself; the tables are of nested keys."""
     if arguments.config is None:
         raise ConfigError(f"{COMMAND_LINE}: config: is missing, try --config=configs/cifar.json")
     path = Path(arguments.config)
     values = read_json(path)
-    given = _override(Given(values, dict.fromkeys(values, str(path))), arguments.overrides)
-    return config_of(given, path, attacks, defenses), given
+    places = Places({"name": "config file"} | dict.fromkeys(values, str(path)))
+    with places.named():
+        _override(values, places.where, arguments.overrides)
+        return config_of(values, places, path, tables), places
 
 
-def config_of(given: Given, path: Path, attacks: Table, defenses: Table) -> Config:
-    """The checked config of the keys that were given, in the file at ``path`` for the most part."""
-    if "type" not in given.values:
-        choices = ", ".join(typing.get_args(typing.get_type_hints(Config)["type"]))
+def config_of(values: Json, places: Places, path: Path, tables: Tables) -> GivenConfig:
+    """The config of these values, which for the most part are from the file at ``path``."""
+    if "type" not in values:
+        choices = ", ".join(get_args(HINTS["type"]))
         raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
-    hints = typing.get_type_hints(Config, include_extras=True)
-    nested = {"attack": (AttackConfig, attacks), "defense": (DefenseConfig, defenses)}
     checked: Json = {"name": path.stem}
-    for key, value in given.values.items():
-        where = given.where[key]
-        check_known(where, key, [*hints, *COMMAND_LINE_ONLY])
+    for key, value in values.items():
+        check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY])
         if key in COMMAND_LINE_ONLY:
-            raise ConfigError(f"{where}: {key}: belongs on the command line: --{key}=...")
-        if key in nested:
-            checked[key] = _read_nested(given, key, value, *nested[key])
+            raise WrongKey(key, f"belongs on the command line: --{key}=...")
+        if value is None and NULL in get_args(HINTS[key]):
+            continue  # as if it were not given: where null is right, it is the default
+        if key in KINDS:
+            checked[key] = _read_nested(key, value, places, tables[key])
         else:
-            checked[key] = check_value(where, key, value, hints[key])
-    checked["name"] = path.stem if checked["name"] is None else checked["name"]
-    return Config(**checked)
+            checked[key] = check_value(places.of(key), key, value, HINTS[key])
+    return GivenConfig(**checked)
 
 
-def check_known(where: str, key: str, known: Iterable[str]) -> None:
+def check_known(where: str, key: str, known: Collection[str]) -> None:
     """A ConfigError that names the nearest known key when ``key`` is none."""
-    names = list(known)
-    if key not in names:
-        near = difflib.get_close_matches(key, names, n=1, cutoff=0.0)
-        raise ConfigError(f"{where}: unknown key {show(key)}; did you mean {show(near[0])}?")
+    if key not in known:
+        (near,) = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        raise ConfigError(f"{where}: unknown key {show(key)}; did you mean {show(near)}?")
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """A rule's or attack's own keys: name to (type hint, default; MISSING where required)."""
-    keyword_only = [
-        parameter
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    ]
-    annotations = {parameter.name: parameter.annotation for parameter in keyword_only}
-    hints = typing.get_type_hints(  # of the others some need torch
-        SimpleNamespace(__annotations__=annotations), function.__globals__, include_extras=True
-    )
-    empty = inspect.Parameter.empty
-    return {
-        p.name: (hints[p.name], MISSING if p.default is empty else p.default) for p in keyword_only
-    }
+    """A rule's or attack's own keys: name to (type hint, default or REQUIRED)."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    hinted = SimpleNamespace(__annotations__={p.name: p.annotation for p in own})  # no torch's
+    hints = get_type_hints(hinted, function.__globals__, include_extras=True)
+    return {p.name: (hints[p.name], p.default) for p in own}
 
 
 def _parse_json(text: str) -> Any:
@@ -146,18 +146,19 @@ def _parse_json(text: str) -> Any:
         raise ValueError(f"{name} is not a number that JSON knows")
 
     def unique(pairs: list[tuple[str, Any]]) -> Json:
-        keys = [key for key, _ in pairs]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in found if keys.count(key) > 1)
             raise ValueError(f"the key {show(twice)} stands twice in one object")
-        return dict(pairs)
+        return found
 
     return json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant)
 
 
-def _parse_override(key: str, text: str, hints: Mapping[str, Any]) -> Any:
-    """JSON, else a string; a key that takes free text keeps it as typed."""
-    if is_text(hints.get(key)) and text != "null":
+def _parse_override(key: str, text: str) -> Any:
+    """JSON, else a string; a key that takes free text keeps it as typed: ``--name=7``."""
+    if HINTS.get(key) in (str, str | None) and text != "null":
         return text
     try:
         return _parse_json(text)
@@ -165,74 +166,49 @@ def _parse_override(key: str, text: str, hints: Mapping[str, Any]) -> Any:
         return text
 
 
-def _override(given: Given, overrides: Mapping[str, str]) -> Given:
-    """The file's values with the command line's on top."""
-    hints = typing.get_type_hints(Config, include_extras=True)
-    values, where = dict(given.values), dict(given.where)
-    parsed = {key: _parse_override(key, text, hints) for key, text in overrides.items()}
-    for key in (key for key in parsed if "." not in key):
-        values[key], where[key] = parsed[key], COMMAND_LINE
-    dotted = [key for key in parsed if "." in key]
-    for key in sorted(dotted, key=lambda key: not key.endswith(".name")):  # the name goes first
-        outer, inner = key.split(".", 1)
-        if outer not in ("attack", "defense"):
-            raise ConfigError(
-                f"{COMMAND_LINE}: unknown key {show(key)}; only attack and defense nest"
-            )
-        old = values.get(outer, {"name": "mean"} if outer == "defense" else None)
-        values[outer] = _override_nested(outer, inner, parsed[key], old)
-        where.setdefault(outer, COMMAND_LINE)
-        where[key] = COMMAND_LINE
-    if "attack.clients" in parsed and "attack.fraction" in parsed:
-        raise ConfigError(
-            f"{COMMAND_LINE}: attack: got clients and fraction, must be one of the two"
-        )
-    return Given(values, where)
+def _override(values: Json, where: dict[str, str], overrides: Mapping[str, str]) -> None:
+    """Puts the command line's values on top of the file's."""
+    nested: dict[str, Json] = {}
+    for key, text in overrides.items():
+        outer, dot, inner = key.partition(".")
+        if dot and outer not in KINDS:
+            only = f"only {' and '.join(KINDS)} nest"
+            raise ConfigError(f"{COMMAND_LINE}: unknown key {show(key)}; {only}")
+        of, name = (nested.setdefault(outer, {}), inner) if dot else (values, key)
+        of[name], where[key] = _parse_override(key, text), COMMAND_LINE
+    for key, new in nested.items():
+        where.setdefault(key, COMMAND_LINE)
+        values[key] = _merge(key, values.get(key, to_json(getattr(GivenConfig, key))), new)
 
 
-def _override_nested(outer: str, inner: str, value: Any, old: Any) -> Json:
-    if inner == "name":
-        shared = {"clients", "fraction", "start_round"} if outer == "attack" else set()
-        same = isinstance(old, dict) and old.get("name") == value
-        kept = old if isinstance(old, dict) else {}
-        return {k: v for k, v in kept.items() if same or k in shared} | {"name": value}
-    if not isinstance(old, dict):
-        key = f"{outer}.{inner}"
-        raise ConfigError(f"{COMMAND_LINE}: {key}: there is no {outer}, give --{outer}.name too")
-    other = {"clients": "fraction", "fraction": "clients"}.get(inner)  # they replace each other
-    return {k: v for k, v in old.items() if k != other} | {inner: value}
+def _merge(key: str, old: Any, new: Json) -> Json:
+    """A nested key's object with new values; a new name drops the old one's parameters."""
+    if not isinstance(old, dict) and "name" not in new:
+        raise WrongKey(f"{key}.{next(iter(new))}", f"there is no {key}, give --{key}.name too")
+    kept = old if isinstance(old, dict) else {}
+    if new.get("name", kept.get("name")) != kept.get("name"):
+        kept = {inner: kept[inner] for inner in hints_of(KINDS[key]) if inner in kept}
+    return {inner: value for inner, value in kept.items() if EITHER.get(inner) not in new} | new
 
 
-def _read_nested(given: Given, key: str, value: Any, kind: type, table: Table) -> Any:
-    """An ``AttackConfig`` or ``DefenseConfig`` from its JSON object."""
-    where = given.where[key]
-    if value is None and kind is AttackConfig:
-        return None
+def _read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:
+    """A nested key's config from its JSON object, whose name is that of one of the functions."""
     if not isinstance(value, dict) or "name" not in value:
-        raise ConfigError(
-            f'{where}: {key}: got {show(value)}, must be {{"name": ...}} with its keys'
-        )
-    if not isinstance(value["name"], str) or value["name"] not in table:
-        choices = ", ".join(table)
-        place = given.where.get(f"{key}.name", where)
-        raise ConfigError(
-            f"{place}: {key}.name: got {show(value['name'])}, must be one of {choices}"
-        )
-    if value.get("fraction") is not None and value.get("clients") is not None:
-        raise ConfigError(f"{where}: {key}: got clients and fraction, must be one of the two")
-    hints = typing.get_type_hints(kind, include_extras=True)
-    own = {f.name: hints[f.name] for f in fields(kind) if f.name != "parameters"}
-    parameters = parameters_of(table[value["name"]])
-    common: Json = {}
-    special: Json = {name: default for name, (_, default) in parameters.items()}
+        raise WrongKey(key, f'got {show(value)}, must be {{"name": ...}} with its keys')
+    name = value["name"]
+    if not isinstance(name, str) or name not in functions:
+        raise WrongKey(f"{key}.name", f"got {show(name)}, must be one of {', '.join(functions)}")
+    if all(value.get(inner) is not None for inner in EITHER):
+        place = places.of(f"{key}.fraction")
+        raise ConfigError(f"{place}: {key}: got clients and fraction, must be one of the two")
+    parameters = parameters_of(functions[name])
+    hints = hints_of(KINDS[key]) | {inner: hint for inner, (hint, _) in parameters.items()}
+    found: Json = {}
     for inner, entry in value.items():
-        place = given.where.get(f"{key}.{inner}", where)
-        check_known(f"{place}: {key}", inner, [*own, *parameters])
-        if inner in own:
-            common[inner] = check_value(place, f"{key}.{inner}", entry, own[inner])
-        else:
-            special[inner] = check_value(place, f"{key}.{inner}", entry, parameters[inner][0])
-    missing = [name for name, found in special.items() if found is MISSING]
-    if missing:
-        raise ConfigError(f"{where}: {key}.{missing[0]}: is missing, {value['name']} needs it")
-    return kind(**common, parameters=special)
+        place = places.of(f"{key}.{inner}")
+        check_known(f"{place}: {key}", inner, hints)
+        found[inner] = check_value(place, f"{key}.{inner}", entry, hints[inner])
+    own = {inner: found.pop(inner, default) for inner, (_, default) in parameters.items()}
+    if missing := [inner for inner, entry in own.items() if entry is REQUIRED]:
+        raise WrongKey(f"{key}.{missing[0]}", f"is missing, {name} needs it")
+    return KINDS[key](**found, parameters=own)

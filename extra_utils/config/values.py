@@ -8,10 +8,11 @@ import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.errors import ConfigError, show
 
 LARGEST_COUNT = 2**31 - 1
-SHOWN_LENGTH = 60  # a longer value is cut in messages
+UNIONS, NULL = (Union, types.UnionType), type(None)
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
 @dataclass(frozen=True)
@@ -27,110 +28,55 @@ class Range:
 
     def describe(self) -> str:
         start = f"above {self.low:g}" if self.above else f"from {self.low:g}"
-        return f"{start} to {_bound(self.high)}" if math.isfinite(self.high) else start
+        return f"{start} to {self.high:.15g}" if math.isfinite(self.high) else start
 
 
 Count = Annotated[int, Range(1, LARGEST_COUNT)]
 CountOrZero = Annotated[int, Range(0, LARGEST_COUNT)]
-ClassNumber = Annotated[int, Range(0, LARGEST_COUNT)]
+ClassNumber = CountOrZero
 Fraction = Annotated[float, Range(0, 1)]
-
-
-def show(value: object) -> str:
-    """The value as JSON on one line, cut when it is long; never fails."""
-    try:
-        text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError):  # an object of ours, or nested too deeply
-        text = f"a {type(value).__name__}"
-    text = printable(text)
-    return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 3] + "..."
-
-
-def printable(text: str) -> str:
-    """The text with what would move a terminal's cursor, or could not be encoded, escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def check_value(where: str, key: str, value: object, hint: Any) -> Any:
     """The value as the hint's type (an int given for a float becomes one), or a ConfigError."""
     found = _convert(value, hint)
-    if found is None and not (value is None and allows_null(hint)):
+    if found is None and not (value is None and NULL in get_args(hint)):
         raise ConfigError(f"{where}: {key}: got {show(value)}, must be {describe(hint)}")
     return found
 
 
-def allows_null(hint: Any) -> bool:
-    return hint is None or hint is type(None) or any(allows_null(h) for h in _members(hint))
-
-
 def describe(hint: Any) -> str:
     """The hint in a user's words, for messages, ``--help`` and the README's table."""
-    if members := _members(hint):
-        return " or ".join(describe(member) for member in members)
-    if get_origin(hint) is Annotated:
-        base, limits = get_args(hint)
-        return f"{describe(base)} {limits.describe()}"
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(json.dumps(choice) for choice in get_args(hint))
-    if get_origin(hint) is list:
-        (item,) = get_args(hint)
-        return f"a list of {describe(item).removeprefix('a ').replace('number', 'numbers', 1)}"
-    names = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "a string",
-    }
-    return "null" if hint in (None, type(None)) else names.get(hint, "an object")
-
-
-def is_text(hint: Any) -> bool:
-    """Whether the hint takes a free string, so that ``--name=7`` means the string "7"."""
-    return hint is str or str in _members(hint)
-
-
-def _members(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
-
-
-def _bound(value: float) -> str:
-    return str(int(value)) if value == int(value) else f"{value:g}"
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in UNIONS:
+        return " or ".join(describe(member) for member in inner)
+    if origin is Annotated:
+        return f"{describe(inner[0])} {inner[1].describe()}"
+    if origin is Literal:
+        return "one of " + ", ".join(json.dumps(choice) for choice in inner)
+    if origin is list:
+        return f"a list of {describe(inner[0]).removeprefix('a ').replace('number', 'numbers', 1)}"
+    return "null" if hint is NULL else WORDS.get(hint, "an object")
 
 
 def _convert(value: object, hint: Any) -> Any:
     """The value as the hint's type; None where it does not fit."""
-    if members := _members(hint):
-        fitting = (_convert(value, member) for member in members)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in UNIONS:
+        fitting = (_convert(value, member) for member in inner)
         return next((found for found in fitting if found is not None), None)
-    if get_origin(hint) is Annotated:
-        base, limits = get_args(hint)
-        found = _convert(value, base)
-        return found if found is not None and limits.holds(found) else None
-    if get_origin(hint) is Literal:
-        same = (c for c in get_args(hint) if type(c) is type(value) and c == value)
-        return next(same, None)
-    if get_origin(hint) is list:
-        return _convert_list(value, get_args(hint)[0])
-    return _convert_plain(value, hint)
-
-
-def _convert_list(value: object, item: Any) -> list[Any] | None:
-    if not isinstance(value, list):
-        return None
-    found = [_convert(entry, item) for entry in value]
-    return None if any(entry is None for entry in found) else found
-
-
-def _convert_plain(value: object, hint: Any) -> Any:
-    if hint is float and type(value) is int:
-        value = float(value) if abs(value) <= LARGEST_COUNT else math.inf
-    if isinstance(value, str) and not _is_writable(value):
-        return None
-    if type(value) is not hint or (hint is float and not math.isfinite(value)):  # type: ignore[arg-type]
-        return None
-    return value
-
-
-def _is_writable(text: str) -> bool:
-    """Whether files and file names can hold it: no NUL, no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    if origin is Annotated:
+        found = _convert(value, inner[0])
+        return found if found is not None and inner[1].holds(found) else None
+    if origin is Literal:
+        return next((c for c in inner if type(c) is type(value) and c == value), None)
+    if origin is list and isinstance(value, list):
+        items = [_convert(entry, inner[0]) for entry in value]
+        return None if any(item is None for item in items) else items
+    if hint is float and type(value) is int and abs(value) <= LARGEST_COUNT:
+        value = float(value)
+    # JSON knows no infinite number; files and their names hold no NUL and no half of a pair
+    strange = isinstance(value, float) and not math.isfinite(value)
+    if isinstance(value, str):
+        strange = any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+    return value if type(value) is hint and not strange else None

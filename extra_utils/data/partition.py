@@ -24,10 +24,15 @@ class Partition:
     num_moved: int = 0  # images given to clients that had drawn none
     num_cut: int = 0  # images left out, so that all clients take equally many steps
 
+    def notes(self) -> list[str]:
+        """What a user should know of it."""
+        moved = f"{self.num_moved} clients had drawn no image; each was given one of another"
+        cut = f"syncBN: {self.num_cut} images are left out, so that all take equal steps"
+        return [text for number, text in ((self.num_moved, moved), (self.num_cut, cut)) if number]
+
 
 def partition(labels: Labels, config: Config, generator: np.random.Generator) -> Partition:
     """The config's partition of labels [N] among its clients."""
-    assert config.num_clients is not None
     if config.partition == "dirichlet":
         shards = partition_dirichlet(
             labels, num_clients=config.num_clients, alpha=config.alpha, generator=generator

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.errors import ConfigError, printable
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
-from extra_utils.config.values import printable
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
 from extra_utils.data.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
 from extra_utils.data.official import (

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from extra_utils.basics.errors import RunFailed
 from extra_utils.config.keys import Config
@@ -18,7 +18,22 @@ from extra_utils.config.keys import Config
 if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
 
-RankFunction = Callable[["Ranks", Path, Any], None]  # ranks, this machine's data folder, the job
+
+@dataclass(frozen=True)
+class Job:
+    """What the ranks are to do, as the main process has decided it."""
+
+    config: Config
+    run_dir: Path
+    is_resumed: bool
+
+    def hint(self) -> str:
+        """How to go on; nothing where the folder is gone."""
+        is_there = self.run_dir.is_dir()
+        return f"resume with: python main.py --resume {self.run_dir}" if is_there else ""
+
+
+RankFunction = Callable[["Ranks", Path, Job], None]  # ranks, this machine's data folder, the job
 
 
 @dataclass(frozen=True)
@@ -44,13 +59,16 @@ class Launcher:
 class OwnProcesses(Launcher):
     """This process starts the ranks and watches over them."""
 
-    def start(self, function: RankFunction, config: Config, data: Path | None, job: Any) -> None:
+    def start(
+        self, function: RankFunction, config: Config, data: Path | None, job: Job | None
+    ) -> None:
         """``function(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
 
         Raises RunFailed where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
         """
         from extra_utils.processes.supervisor import start_ranks
 
+        assert job is not None, "this process is the main one"
         threads, timeout_s = config.threads_per_process, config.timeout_s
         sizes = {"world_size": config.world_size, "threads": threads}
         try:
@@ -64,7 +82,9 @@ class OwnProcesses(Launcher):
 class Torchrun(Launcher):
     """This process is one of torchrun's ranks, on one machine or several."""
 
-    def start(self, function: RankFunction, config: Config, data: Path | None, job: Any) -> None:
+    def start(
+        self, function: RankFunction, config: Config, data: Path | None, job: Job | None
+    ) -> None:
         """As ``OwnProcesses.start``; who did not prepare data or job is given the others'."""
         from extra_utils.processes.torchrun import TorchrunRank
 

@@ -11,6 +11,8 @@ from multiprocessing import connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
+from extra_utils.config.keys import Config
+
 
 def process_context() -> BaseContext:
     """``fork`` on Linux, where it saves each process the imports; ``spawn`` elsewhere."""
@@ -22,6 +24,24 @@ def available_cores() -> int:
     if sys.platform == "linux":
         return max(1, min(len(os.sched_getaffinity(0)), math.ceil(cpu_quota())))
     return os.cpu_count() or 1
+
+
+def advise_on_cores(config: Config, cores: int) -> str:
+    """A line for a run that leaves cores idle or whose threads must take turns; "" for neither."""
+    threads = config.world_size * config.threads_per_process
+    use = f"world_size x threads_per_process = {threads} on {cores} cores"
+    faster = "would be faster, with the same result"
+    if threads > cores:
+        if config.threads_per_process > 1:
+            return f"{use}: they take turns; threads_per_process 1 would be faster"
+        if config.world_size < config.clients_per_round:
+            return f"{use}: they take turns; world_size {cores} {faster}"
+        return f"{use}: they take turns"
+    best = min(cores // config.threads_per_process, config.clients_per_round)
+    if best > config.world_size:
+        return f"{use}: some are idle; world_size {best} {faster}"
+    more = "more clients on more processes would use them"
+    return f"{use}: some are idle; {more}" if threads < cores else ""
 
 
 def cpu_quota(

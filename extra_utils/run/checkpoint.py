@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from extra_utils.aggregation.updates import State
 from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.files import write_whole, written_beside
+from extra_utils.distributed_utils import Ranks
 
 FORMAT = 2
 NAME = "checkpoint.pth"
@@ -69,6 +70,18 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if not is_whole:
         raise ConfigError(f"{path}: is no whole checkpoint: its checksum does not fit")
     return found
+
+
+def restore(ranks: Ranks, model: nn.Module, run_dir: Path) -> tuple[int | None, State]:
+    """Loads rank 0's checkpoint into every rank's model; its round, and what the rule remembers.
+
+    The round is None where there is no checkpoint. All ranks call this.
+    """
+    checkpoint = ranks.broadcast(load_checkpoint(run_dir / NAME) if ranks.is_main else None)
+    if checkpoint is None:
+        return None, {}
+    model.load_state_dict(checkpoint.model)
+    return checkpoint.round_index, checkpoint.rule
 
 
 def checksum(state: dict[str, Tensor]) -> str:

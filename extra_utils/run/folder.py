@@ -10,15 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError, describe_os_error
-from extra_utils.basics.files import (
-    PARTIAL,
-    remove_partial_files,
-    used_alone,
-    write_whole,
-)
-from extra_utils.config.keys import Config
+from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, write_whole
+from extra_utils.config.keys import Config, to_json
 from extra_utils.config.reader import Arguments
-from extra_utils.config.rules import to_json
 
 
 @contextlib.contextmanager

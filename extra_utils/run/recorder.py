@@ -9,8 +9,7 @@ from typing import Any
 from torch import nn
 
 from extra_utils.aggregation.messages import ClientReport, RoundResult
-from extra_utils.config.keys import Config
-from extra_utils.config.rules import to_json
+from extra_utils.config.keys import Config, to_json
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import num_parameters
 from extra_utils.my_dataset import Dataset

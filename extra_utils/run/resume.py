@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
-from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.errors import ConfigError, show
 from extra_utils.basics.files import write_whole
-from extra_utils.config.keys import Config
-from extra_utils.config.reader import Arguments, Given, Table, read_config
-from extra_utils.config.values import show
+from extra_utils.config.keys import Config, GivenConfig
+from extra_utils.config.reader import Arguments, Places, Tables, read_config
 from extra_utils.run.metrics import FILE_NAME, Row
 from extra_utils.run.metrics_reader import read_metrics
 
 FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every")  # not in the result
 
 
-def read_resumed(arguments: Arguments, attacks: Table, defenses: Table) -> tuple[Config, Given]:
+def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
     """The run's own config with what may change changed. Raises ConfigError for all else."""
     assert arguments.resume is not None
     if arguments.config is not None or arguments.run_dir is not None:
@@ -26,22 +24,22 @@ def read_resumed(arguments: Arguments, attacks: Table, defenses: Table) -> tuple
         raise ConfigError(
             f"command line: resume: got {arguments.resume}, which holds no config.json"
         )
-    stored, _ = read_config(Arguments(config=str(path)), attacks, defenses)
+    stored, _ = read_config(Arguments(config=str(path)), tables)
     changed = Arguments(config=str(path), overrides=arguments.overrides)
-    config, given = read_config(changed, attacks, defenses)
-    for key in (f.name for f in fields(Config)):
-        old, new = getattr(stored, key), getattr(config, key)
+    given, places = read_config(changed, tables)
+    for key, old in vars(stored).items():
+        new = getattr(given, key)
         if new != old and key not in FREE_KEYS:
             raise ConfigError(
                 f"command line: {key}: got {show_value(new)}, must stay {show_value(old)} when a "
                 f"run goes on; only {', '.join(FREE_KEYS)} may change"
             )
-    if config.global_epochs < stored.global_epochs:
+    if given.global_epochs < stored.global_epochs:
         raise ConfigError(
-            f"command line: global_epochs: got {config.global_epochs}, must be at least the run's "
+            f"command line: global_epochs: got {given.global_epochs}, must be at least the run's "
             f"{stored.global_epochs}"
         )
-    return config, given
+    return given, places
 
 
 def show_value(value: object) -> str:

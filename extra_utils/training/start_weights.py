@@ -17,10 +17,12 @@ IMAGENET = "imagenet"
 
 
 def prepare_weights(config: Config, model: nn.Module) -> list[str]:
-    """Fetches the weights if need be, and checks them against a model; what does not fit.
+    """Fetches the weights if need be, and checks them against a model; a note on what does not fit.
 
     Raises ConfigError where they are not to be had, are no weights, or nothing of them fits.
     """
+    if config.weights is None:
+        return []
     if config.weights == IMAGENET and not imagenet_file(config).is_file():
         _fetch_imagenet(config)
     state = _read_state(config)
@@ -31,7 +33,9 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
             f"weights: got {config.weights}, of which nothing fits {config.model_name}"
         )
     missing = [name for name in model.state_dict() if name not in state]
-    return left_out + [f"{name}: is not in the file" for name in missing]
+    left_out += [f"{name}: is not in the file" for name in missing]
+    title = "of the weights these do not fit and are left out:"
+    return ["\n  ".join([title, *left_out])] if left_out else []
 
 
 def load_weights(model: nn.Module, config: Config) -> None:
@@ -53,7 +57,6 @@ def imagenet_file(config: Config) -> Path:
 def _imagenet_url(config: Config) -> str:
     import torchvision.models
 
-    assert config.model_name is not None
     return str(torchvision.models.get_model_weights(config.model_name)["DEFAULT"].url)
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from extra_utils.basics.errors import ConfigError
-from extra_utils.config.reader import Given, check_known, config_of, read_json
+from extra_utils.basics.errors import ConfigError, WrongKey, show
+from extra_utils.config.reader import Places, check_known, config_of, read_json
 from extra_utils.config.rules import check_rules, resolve
-from extra_utils.config.values import Count, CountOrZero, Fraction, check_value, show
-from federal_defense.attacks import ATTACKS
-from federal_defense.rules.table import DEFENSES, check_bounds
+from extra_utils.config.values import Count, CountOrZero, Fraction, check_value
+from federal_defense.rules.table import DEFENSES, TABLES, check_bounds
 
 KEYS = {"comment": str, "base": dict, "attack": dict, "fractions": list[Fraction],
         "partitions": list[str], "seeds": list[CountOrZero], "defenses": list[str],
@@ -116,11 +115,11 @@ def check_shape(path: Path, values: dict[str, Any]) -> None:
 def check_cell(path: Path, plan: Plan, cell: Cell) -> None:
     """Raises ConfigError where main.py would; notes a rule that refuses the number of attackers."""
     values = plan.config_of(cell)
-    given = Given(values, dict.fromkeys(values, str(path)))
-    config = resolve(config_of(given, path, ATTACKS, DEFENSES))
-    check_rules(config, given)
+    places = Places(dict.fromkeys(values, str(path)))
+    with places.named():
+        config = resolve(config_of(values, places, path, TABLES))
+        check_rules(config)
     try:
-        check_bounds(config, given)
-    except ConfigError as error:
-        _, _, bound = str(error).partition("defense: ")
-        plan.refused[cell.fraction, cell.defense] = bound
+        check_bounds(config)
+    except WrongKey as wrong:
+        plan.refused[cell.fraction, cell.defense] = wrong.text

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from extra_utils.aggregation.updates import Aggregate, State, Updates, by_samples
-from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.errors import WrongKey
 from extra_utils.config.keys import Config
-from extra_utils.config.reader import Given
+from extra_utils.config.reader import Tables
+from federal_defense.attacks import ATTACKS
 from federal_defense.class_mean import class_mean
 from federal_defense.rules.coordinates import median, num_trimmed, trimmed_mean
 from federal_defense.rules.distances import geometric_median, krum, multi_krum, norm_clipping
@@ -45,6 +46,7 @@ DEFENSES: dict[str, Rule] = {
     "class_mean": class_mean,
     "oracle": oracle,
 }
+TABLES: Tables = {"attack": ATTACKS, "defense": DEFENSES}  # of the config's nested keys
 BOUNDS: dict[str, list[tuple[str, Callable[[int, dict[str, Any]], bool]]]] = {
     "trimmed_mean": [
         ("beta < 1/2", lambda _, own: own["beta"] < 0.5),
@@ -72,33 +74,26 @@ ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attacke
 }
 
 
-def check_bounds(config: Config, given: Given) -> None:
-    """A ConfigError with the bound where the rule's theorem does not cover the run's rounds."""
-    name, parameters = config.defense.name, config.defense.parameters
-    n = config.clients_per_round
-    assert n is not None
+def check_bounds(config: Config) -> None:
+    """A WrongKey with the bound where the rule's theorem does not cover the run's rounds."""
+    name, parameters, n = config.defense.name, config.defense.parameters, config.clients_per_round
     for bound, holds in BOUNDS.get(name, []):
         if not holds(n, parameters):
             got = ", ".join(f"{key}={value}" for key, value in {"n": n, **parameters}.items())
-            where = given.where.get("defense", "default")
-            raise ConfigError(f"{where}: defense: {name} needs {bound}, got {got}")
+            raise WrongKey("defense", f"{name} needs {bound}, got {got}")
 
 
-def check_num_classes(config: Config, given: Given, num_classes: int) -> None:
-    """A ConfigError where the rule cannot work with so few classes."""
+def check_num_classes(config: Config, num_classes: int) -> None:
+    """A WrongKey where the rule cannot work with so few classes."""
     name = config.defense.name
     least = LEAST_CLASSES.get(name, 0)
     if num_classes < least:
-        where = given.where.get("defense", "default")
-        raise ConfigError(
-            f"{where}: defense: {name} needs at least {least} classes, got {num_classes}"
-        )
+        raise WrongKey("defense", f"{name} needs at least {least} classes, got {num_classes}")
 
 
 def warn_of_attackers(config: Config) -> str:
     """A line where more clients attack than the rule is made for; "" where not, or not known."""
     name, n = config.defense.name, config.num_clients
-    assert n is not None
     found = len(config.attack.clients) if config.attack else 0
     if name not in ASSUMED or config.clients_per_round != n:
         return ""

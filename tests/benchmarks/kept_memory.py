@@ -14,20 +14,21 @@ import torch
 import torchvision.models
 
 from extra_utils.aggregation.messages import Update
-from extra_utils.config.keys import Config, DefenseConfig
+from extra_utils.config.keys import DefenseConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import float_values, integer_values
 from extra_utils.processes.supervisor import start_ranks
 from federal_defense.rules.table import rule_of
 from get_weight_matrix import ReportRows, RuleRound, class_mean, weight_diff
 from tests.benchmarks.measure import MIB
+from tests.helpers import make_config
 
 CLIENTS, WORLD_SIZE = 16, 2
 
 
 def measure_on_rank(ranks: Ranks) -> None:
     """A whole round but for the training. All ranks call this; rank 0 prints."""
-    config = Config(type="cifar", num_clients=CLIENTS, defense=DefenseConfig(name="median"))
+    config = make_config(type="cifar", num_clients=CLIENTS, defense=DefenseConfig(name="median"))
     torch.manual_seed(0)
     model = torchvision.models.resnet34()
     size = 4 * sum(value.numel() for value in float_values(model)) / MIB

@@ -14,9 +14,8 @@ from pathlib import Path
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from extra_utils.config.keys import Config
 from extra_utils.data.sources import prepare_data
-from tests.helpers import ROOT, read_rows
+from tests.helpers import ROOT, make_config, read_rows
 
 MIB = 2**20
 
@@ -31,7 +30,7 @@ class Section:
 
 def cifar_folder() -> Path:
     """The cache of CIFAR-10 under data/, or of the synthetic images where it is not there."""
-    config = Config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
+    config = make_config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
     return prepare_data(config).folder
 
 

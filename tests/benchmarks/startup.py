@@ -44,9 +44,10 @@ def first_step() -> float:
 
 BUILD = """
 import sys
-from extra_utils.config.keys import Config
+from extra_utils.config.keys import GivenConfig
+from extra_utils.config.rules import resolve
 from extra_utils.data.sources import prepare_data
-prepare_data(Config(type="cifar", data_path=sys.argv[1], download=False))
+prepare_data(resolve(GivenConfig(type="cifar", data_path=sys.argv[1], download=False)))
 """
 
 

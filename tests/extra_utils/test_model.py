@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from extra_utils.config.keys import Config
 from extra_utils.model import (
     Net,
     build_model,
@@ -25,9 +24,9 @@ from extra_utils.model import (
     set_integer_values,
     train_mode,
 )
-from tests.helpers import make_dataset
+from tests.helpers import make_config, make_dataset
 
-CONFIG = Config(type="synthetic", model_name="net")
+CONFIG = make_config(type="synthetic", model_name="net")
 RESNET = replace(CONFIG, model_name="resnet18")
 
 

@@ -24,9 +24,10 @@ from federal_defense.attacks import (
     with_drawn_attackers,
     with_stamp,
 )
+from tests.helpers import make_config
 
 ATTACK = AttackConfig(name="label_flip", clients=[2], parameters={"source": 1, "target": 4})
-CONFIG = Config(type="synthetic", num_clients=20, attack=ATTACK)
+CONFIG = make_config(type="synthetic", num_clients=20, attack=ATTACK)
 LABELS = np.array([0, 1, 4, 1, 9])
 
 

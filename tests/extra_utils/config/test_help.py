@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from extra_utils.config.help import help_text, key_rows, markdown, parameter_rows
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, field_texts
-from federal_defense.attacks import ATTACKS
-from federal_defense.rules.table import DEFENSES
+from extra_utils.config.help import (
+    field_texts,
+    help_text,
+    key_rows,
+    markdown,
+    parameter_rows,
+)
+from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, GivenConfig
+from federal_defense.rules.table import TABLES
 
 
 def test_every_key_has_a_text() -> None:
-    assert list(field_texts(Config)) == [f.name for f in fields(Config)]
+    keys = [f.name for f in fields(Config)]
+    assert list(field_texts(GivenConfig)) == [f.name for f in fields(GivenConfig)] == keys
     for kind in (AttackConfig, DefenseConfig):
         assert [*field_texts(kind), "parameters"] == [f.name for f in fields(kind)]
 
 
 def test_help_has_every_key_its_default_and_every_parameter() -> None:
-    text = help_text(ATTACKS, DEFENSES)
+    text = help_text(TABLES)
     for name, _, default, _ in key_rows():
         assert f"--{name}  (" in text
         assert f"default: {default})" in text

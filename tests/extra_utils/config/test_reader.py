@@ -8,19 +8,18 @@ from typing import Any
 
 import pytest
 
-from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import Config
-from extra_utils.config.reader import Arguments, parse_arguments, read_config
+from extra_utils.basics.errors import ConfigError, WrongKey
+from extra_utils.config.keys import Config, GivenConfig, to_json
+from extra_utils.config.reader import Arguments, Places, parse_arguments, read_config
 from extra_utils.config.rules import (
     check_classes,
     check_rules,
     check_sizes,
     idle_keys,
     resolve,
-    to_json,
 )
-from federal_defense.attacks import ATTACKS, with_drawn_attackers
-from federal_defense.rules.table import DEFENSES
+from federal_defense.attacks import with_drawn_attackers
+from federal_defense.rules.table import TABLES
 
 FLIP = {"name": "label_flip", "clients": [2], "source": 1, "target": 4}
 
@@ -31,10 +30,17 @@ def read(tmp_path: Path, text: str | bytes | dict[str, Any], *options: str) -> C
     path = tmp_path / "c.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     arguments = parse_arguments([f"--config={path}", *options])
-    config, given = read_config(arguments, ATTACKS, DEFENSES)
-    config = resolve(config)
-    check_rules(config, given)
+    given, places = read_config(arguments, TABLES)
+    config = resolve(given)
+    with places.named():
+        check_rules(config)
     return config
+
+
+def read_file(path: Path) -> tuple[Config, Places]:
+    """The resolved config of a file, and where its keys were given."""
+    given, places = read_config(Arguments(config=str(path)), TABLES)
+    return resolve(given), places
 
 
 WRONG_FILES = {
@@ -130,9 +136,9 @@ def test_a_wrong_option_is_refused(options: list[str], message: str, tmp_path: P
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.json: cannot be read: No such file"):
-        read_config(Arguments(config=str(tmp_path / "none.json")), ATTACKS, DEFENSES)
+        read_config(Arguments(config=str(tmp_path / "none.json")), TABLES)
     with pytest.raises(ConfigError, match="config: is missing, try --config="):
-        read_config(Arguments(), ATTACKS, DEFENSES)
+        read_config(Arguments(), TABLES)
 
 
 def test_command_line_beats_file_beats_default(tmp_path: Path) -> None:
@@ -161,12 +167,44 @@ def test_a_nested_key_is_blamed_where_it_stands(tmp_path: Path) -> None:
         read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack.clients=[9]")
 
 
+@pytest.mark.parametrize(
+    ("where", "key", "place"),
+    [
+        ({"num_clients": "here", "world_size": "there"}, "num_clients", "here"),
+        ({"world_size": "there"}, "num_clients", "there"),  # where its value came from
+        ({}, "num_clients", "default"),
+        ({"partition": "there"}, "shards_per_client", "there"),
+        ({"attack": "there"}, "attack.target", "there"),
+        ({"attack": "there", "attack.target": "here"}, "attack.target", "here"),
+        ({}, "defense", "default"),
+    ],
+)
+def test_a_wrong_key_is_blamed_on_its_place(where: dict[str, str], key: str, place: str) -> None:
+    with pytest.raises(ConfigError) as caught, Places(where).named():
+        raise WrongKey(key, "got 1, must be 2")
+    assert str(caught.value) == f"{place}: {key}: got 1, must be 2"
+
+
+def test_a_name_taken_from_the_file_is_blamed_on_the_file(tmp_path: Path) -> None:
+    path = tmp_path / f"{'x' * 101}.json"
+    path.write_text('{"type": "cifar"}')
+    config, places = read_file(path)
+    with pytest.raises(ConfigError, match=r'^config file: name: got "xxx'), places.named():
+        check_rules(config)
+
+
+def test_torchruns_world_size_goes_before_the_key() -> None:
+    given = GivenConfig(type="cifar", world_size=2)
+    assert (resolve(given).world_size, resolve(given).num_clients) == (2, 2)
+    assert (resolve(given, 5).world_size, resolve(given, 5).num_clients) == (5, 5)
+
+
 def test_a_fraction_that_is_nobody_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     attack = {"name": "label_flip", "fraction": 0.1}
     path.write_text(json.dumps({"type": "cifar", "attack": attack}))
-    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
-    (warning,) = idle_keys(resolve(config), given)
+    config, places = read_file(path)
+    (warning,) = idle_keys(config, places)
     assert "attack.fraction: has no effect here: 0.1 of 3 clients is nobody" in warning
 
 
@@ -203,27 +241,26 @@ def test_a_resolved_config_reads_back_as_itself(tmp_path: Path) -> None:
 def test_a_class_that_the_data_set_lacks_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"type": "cifar", "attack": FLIP | {"target": 10}}))
-    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
-    with pytest.raises(ConfigError, match=r"attack.target: got 10, .* from 0 \(a\) to 9 \(j\)"):
-        check_classes(config, given, list("abcdefghij"))
-    check_classes(config, given, list("abcdefghijk"))
+    config, places = read_file(path)
+    message = r"c\.json: attack.target: got 10, .* from 0 \(a\) to 9 \(j\)"
+    with pytest.raises(ConfigError, match=message), places.named():
+        check_classes(config, list("abcdefghij"))
+    check_classes(config, list("abcdefghijk"))
     path.write_text(json.dumps({"type": "cifar", "attack": FLIP | {"source": "all"}}))
-    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
-    check_classes(config, given, list("abc"))  # the target, 4 by default, has no effect
+    config, places = read_file(path)
+    check_classes(config, list("abc"))  # the target, 4 by default, has no effect
 
 
 def test_more_clients_or_images_than_there_are_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"type": "cifar", "world_size": 9, "num_test": 50}))
-    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
-    config = resolve(config)
-    with pytest.raises(
-        ConfigError, match="num_clients: got 9, must be at most the 8 training images"
-    ):
-        check_sizes(config, given, "X", 8, 100)
+    config, places = read_file(path)
+    message = r"c\.json: num_clients: got 9, must be at most the 8 training images"
+    with pytest.raises(ConfigError, match=message), places.named():
+        check_sizes(config, "X", 8, 100)
     with pytest.raises(ConfigError, match="num_test: got 50, must be at most the 49 of X"):
-        check_sizes(config, given, "X", 9, 49)
-    check_sizes(config, given, "X", 9, 50)
+        check_sizes(config, "X", 9, 49)
+    check_sizes(config, "X", 9, 50)
 
 
 def test_points_are_drawn_by_default_of_up_to_ten_clients(tmp_path: Path) -> None:
@@ -235,10 +272,11 @@ def test_points_are_drawn_by_default_of_up_to_ten_clients(tmp_path: Path) -> Non
 def test_more_runs_than_images_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"type": "cifar", "partition": "shards", "shards_per_client": 4}))
-    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
-    with pytest.raises(ConfigError, match=r"shards_per_client = 12 must be at most the 11"):
-        check_sizes(resolve(config), given, "X", 11, 1)
-    check_sizes(resolve(config), given, "X", 12, 1)
+    config, places = read_file(path)
+    message = r"c\.json: shards_per_client: got 4, .*shards_per_client = 12 must be at most the 11"
+    with pytest.raises(ConfigError, match=message), places.named():
+        check_sizes(config, "X", 11, 1)
+    check_sizes(config, "X", 12, 1)
 
 
 def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:
@@ -247,7 +285,7 @@ def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:
     path.write_text(
         json.dumps({"type": "synthetic", "alpha": 0.1, "download": True, "attack": attack})
     )
-    config, given = read_config(Arguments(config=str(path)), ATTACKS, DEFENSES)
-    first, second = idle_keys(resolve(config), given)
+    config, places = read_file(path)
+    first, second = idle_keys(config, places)
     assert 'alpha: has no effect here: partition is not "dirichlet"' in first
     assert "start_round: comes after the last round" in second

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from extra_utils.basics.errors import ConfigError
-from extra_utils.config.values import Count, Range, check_value, describe, show
+from extra_utils.basics.errors import ConfigError, show
+from extra_utils.config.values import Count, Range, check_value, describe
 
 
 @pytest.mark.parametrize(

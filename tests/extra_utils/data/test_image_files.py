@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import Config
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import Dataset, open_dataset
+from tests.helpers import make_config
 
-CONFIG = Config(type="folder", image_size=16)
+CONFIG = make_config(type="folder", image_size=16)
 RED = (255, 0, 0)
 
 

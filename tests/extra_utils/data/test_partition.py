@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from extra_utils.config.keys import Config
 from extra_utils.data.partition import Partition, fill_empty, partition, partition_dirichlet
 from extra_utils.my_dataset import Labels
+from tests.helpers import make_config
 
-CONFIG = Config(type="synthetic")
+CONFIG = make_config(type="synthetic")
 
 
 def split(labels: Labels, config: Config) -> Partition:

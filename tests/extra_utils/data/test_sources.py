@@ -17,14 +17,13 @@ import pytest
 from PIL import Image
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import Config
 from extra_utils.data import sources as data_sources
 from extra_utils.data.official import CIFAR_CLASSES, OFFICIAL
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import open_dataset
-from tests.helpers import ROOT, make_dataset
+from tests.helpers import ROOT, make_config, make_dataset
 
-CONFIG = Config(type="cifar", download=False)
+CONFIG = make_config(type="cifar", download=False)
 
 
 def write_folders(root: Path, class_names: tuple[str, ...] = ("b", "a")) -> None:
@@ -110,7 +109,7 @@ def test_a_cache_that_cannot_be_made_is_temporary_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "data").touch()
-    config = Config(type="synthetic", data_path=str(tmp_path / "data"))
+    config = make_config(type="synthetic", data_path=str(tmp_path / "data"))
     data = prepare_data(config)
     assert "fl-cache-" in str(data.folder)
     assert f"the cache is in {data.folder.parent}, for this run only" in capsys.readouterr().err

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.config.keys import Config
-from extra_utils.config.rules import advise_on_cores, resolve
 from extra_utils.processes import machine as process
-from extra_utils.processes.machine import available_cores, cpu_quota
+from extra_utils.processes.machine import advise_on_cores, available_cores, cpu_quota
+from tests.helpers import make_config
 
 QUOTA = {"quota": "300000", "period": "100000"}
 
@@ -75,6 +74,6 @@ def test_affinity_and_quota_both_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cores_that_are_idle_or_shared_are_said(
     keys: dict[str, int], cores: int, advice: str
 ) -> None:
-    found = advise_on_cores(resolve(Config(type="cifar", **keys)), cores)  # type: ignore[arg-type]
+    found = advise_on_cores(make_config(**keys), cores)
     assert advice in found
     assert bool(found) == bool(advice)

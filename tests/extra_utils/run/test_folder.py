@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import Config
 from extra_utils.run.folder import make_run_folder
+from tests.helpers import make_config
 
-CONFIG = Config(type="cifar", name="mine")
+CONFIG = make_config(type="cifar", name="mine")
 
 
 def test_folders_of_one_second_have_different_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.strftime", lambda _: "20260102-030405")
-    config = Config(type="cifar", name="mine", output_dir=str(tmp_path / "out"))
+    config = make_config(type="cifar", name="mine", output_dir=str(tmp_path / "out"))
     names = [make_run_folder(config, None).name for _ in range(3)]
     assert names == ["mine-20260102-030405", "mine-20260102-030405-2", "mine-20260102-030405-3"]
 
@@ -33,6 +33,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"run_dir: got .*file/run: cannot be made"):
         make_run_folder(CONFIG, str(tmp_path / "file" / "run"))
-    config = Config(type="cifar", name="mine", output_dir=str(tmp_path / "file"))
+    config = make_config(type="cifar", name="mine", output_dir=str(tmp_path / "file"))
     with pytest.raises(ConfigError, match=r"output_dir: .*cannot be made"):
         make_run_folder(config, None)

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import build_model
 from extra_utils.training.evaluation import Evaluation, evaluate, evaluate_together
 from my_data_loader import TestLoader
-from tests.helpers import make_dataset, run_distributed
+from tests.helpers import make_config, make_dataset, run_distributed
 
-CONFIG = Config(type="synthetic", model_name="net")
+CONFIG = make_config(type="synthetic", model_name="net")
 SIZE = 4500  # five batches, the last one smaller
 
 

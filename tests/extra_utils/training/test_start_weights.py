@@ -13,10 +13,11 @@ from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import Config
 from extra_utils.model import Net, new_model
 from extra_utils.training.start_weights import imagenet_file, load_weights, prepare_weights
+from tests.helpers import make_config
 
 
 def config_of(path: Path | str, model_name: str = "net") -> Config:
-    return Config(type="synthetic", model_name=model_name, weights=str(path))  # type: ignore[arg-type]
+    return make_config(type="synthetic", model_name=model_name, weights=str(path))
 
 
 def test_what_fits_is_loaded_and_the_rest_is_listed(tmp_path: Path) -> None:
@@ -26,7 +27,9 @@ def test_what_fits_is_loaded_and_the_rest_is_listed(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "w.pth")
     config = config_of(tmp_path / "w.pth")
     before = model.fc3.weight.clone()
-    left_out = prepare_weights(config, model)
+    (note,) = prepare_weights(config, model)
+    title, *left_out = note.split("\n  ")
+    assert title == "of the weights these do not fit and are left out:"
     assert left_out == [
         "fc3.weight: has shape [10, 84], the model [7, 84]",
         "fc3.bias: has shape [10], the model [7]",
@@ -115,7 +118,7 @@ def test_imagenet_weights_at_hand_are_loaded_but_for_the_last_layer(
     path.parent.mkdir(parents=True)
     torch.save(theirs.state_dict(), path)
     model = new_model(config, 5, 3, 64)
-    left_out = prepare_weights(config, model)
-    assert [line.split(":")[0] for line in left_out] == ["fc.weight", "fc.bias"]
+    (note,) = prepare_weights(config, model)
+    assert [line.split(":")[0] for line in note.split("\n  ")[1:]] == ["fc.weight", "fc.bias"]
     load_weights(model, config)
     assert torch.equal(model.state_dict()["conv1.weight"], theirs.state_dict()["conv1.weight"])

@@ -14,7 +14,7 @@ import pytest
 from extra_utils.aggregation.updates import Aggregate, Array, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
-from extra_utils.config.reader import Given
+from extra_utils.config.reader import Places
 from federal_defense.rules.table import (
     DEFENSES,
     check_bounds,
@@ -22,6 +22,9 @@ from federal_defense.rules.table import (
     rule_of,
     warn_of_attackers,
 )
+from tests import helpers
+
+C_JSON = Places({"defense": "c.json"})
 
 
 class Dense:
@@ -64,8 +67,7 @@ def make_config(name: str, n: int, **parameters: Any) -> Config:
         "norm_clipping": {"tau": None},
     }
     given = {**defaults.get(name, {}), **parameters}
-    config = Config(type="synthetic", num_clients=n, clients_per_round=n)
-    return replace(config, defense=DefenseConfig(name=name, parameters=given))
+    return helpers.make_config(num_clients=n, defense=DefenseConfig(name=name, parameters=given))
 
 
 def step_of(aggregate: Aggregate, updates: Dense) -> Array:
@@ -244,17 +246,17 @@ def test_what_a_theorem_does_not_cover_is_refused_with_the_bound(
     name: str, n: int, parameters: dict[str, Any], message: str
 ) -> None:
     config = make_config(name, n, **parameters)
-    with pytest.raises(ConfigError, match=f"c.json: defense: {message}"):
-        check_bounds(config, Given({}, {"defense": "c.json"}))
-    check_bounds(make_config("krum", 5, f=1), Given({}, {}))
+    with pytest.raises(ConfigError, match=f"c.json: defense: {message}"), C_JSON.named():
+        check_bounds(config)
+    check_bounds(make_config("krum", 5, f=1))
 
 
 def test_too_few_classes_are_refused() -> None:
-    config, given = make_config("class_mean", 10), Given({}, {"defense": "c.json"})
+    config = make_config("class_mean", 10)
     with pytest.raises(ConfigError, match="class_mean needs at least 5 classes, got 4"):
-        check_num_classes(config, given, 4)
-    check_num_classes(config, given, 5)
-    check_num_classes(make_config("lfighter", 10), given, 2)
+        check_num_classes(config, 4)
+    check_num_classes(config, 5)
+    check_num_classes(make_config("lfighter", 10), 2)
 
 
 @pytest.mark.parametrize(
