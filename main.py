@@ -23,7 +23,7 @@ from extra_utils.my_dataset import fingerprint, open_dataset
 from extra_utils.processes.launch import Job, Launcher, OwnProcesses, Torchrun, find_launcher
 from extra_utils.processes.machine import advise_on_cores, available_cores
 from extra_utils.run.folder import run_folder
-from extra_utils.run.resume import check_checkpoint, is_finished, read_resumed
+from extra_utils.run.resume import check_checkpoint, identity, is_finished, read_resumed
 from federal_defense.attacks import with_drawn_attackers
 from federal_defense.rules.table import TABLES, check_bounds, check_num_classes, warn_of_attackers
 
@@ -66,7 +66,7 @@ def federate(arguments: Arguments, launcher: OwnProcesses | Torchrun) -> None:
             print(f"the run has finished its {config.global_epochs} rounds")
         else:
             if is_resumed:
-                check_checkpoint(run_dir)
+                check_checkpoint(run_dir, config)
             launcher.start(run, config, data_folder, Job(config, run_dir, is_resumed))
 
         # the pictures
@@ -79,7 +79,7 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     from client import Clients
     from extra_utils.distributed_utils import check_equal
     from extra_utils.model import build_model
-    from extra_utils.run.checkpoint import checksum, restore
+    from extra_utils.run.checkpoint import checksum_of, restore
     from extra_utils.run.progress import Observer, choose_display
     from extra_utils.run.recorder import choose_recorder
     from get_weight_matrix import apply_result
@@ -88,17 +88,18 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     # the same on every rank; the model of round 0, or of the last round of a run that goes on
     config, dataset = job.config, open_dataset(data_folder)
     model = build_model(config, dataset, ranks)
-    check_equal(ranks, fingerprint(data_folder) | {"start weights": checksum(model.state_dict())})
-    done, rule_state = restore(ranks, model, job.run_dir) if job.is_resumed else (None, {})
+    check_equal(ranks, fingerprint(data_folder) | {"start weights": checksum_of(model)})
+    whose = identity(config)
+    done, rule_state = restore(ranks, model, job.run_dir, whose) if job.is_resumed else (None, {})
 
     # rank 0 alone writes and speaks
     display = choose_display(ranks.is_main, config.global_epochs, done or 0)
-    recorder = choose_recorder(ranks, config, job.run_dir, display)
+    recorder = choose_recorder(ranks, config, job.run_dir, display, done)
     observer = Observer(ranks.heartbeat, display)
     clients = Clients(config, dataset, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
     evaluation = test(model)
-    recorder.begin(dataset, model, clients.class_counts(), evaluation, done)
+    recorder.begin(dataset, model, clients.class_counts(), evaluation)
 
     for round_index in range((done or 0) + 1, config.global_epochs + 1):
         # every client trains a copy of the global model on its own shard

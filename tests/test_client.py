@@ -18,7 +18,7 @@ from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
 from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
-from extra_utils.run.progress import Display, Observer
+from extra_utils.run.progress import Observer, Silent
 from get_weight_matrix import class_mean, weight_diff
 from my_data_loader import TrainLoader
 from tests.helpers import make_config, make_dataset
@@ -36,7 +36,7 @@ FLIP = AttackConfig(name="label_flip", clients=[2], parameters={"source": 1, "ta
 
 
 def make_observer() -> Observer:
-    return Observer(Heartbeats(process_context(), 1).writer(0), Display())
+    return Observer(Heartbeats(process_context(), 1).writer(0), Silent())
 
 
 def make_clients(config: Config, dataset: Dataset) -> Clients:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError
@@ -23,7 +23,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def written_beside(path: Path, content: bytes, *, durable: bool = True) -> Iterator[None]:
+def written_beside(path: Path, *content: bytes, durable: bool = True) -> Iterator[None]:
     """The content lies on disk under another name; it takes its place when the block is done.
 
     Until then the old file stands. With ``durable`` neither is lost when the power fails.
@@ -31,14 +31,16 @@ def written_beside(path: Path, content: bytes, *, durable: bool = True) -> Itera
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with naming(path), partial.open("wb") as file:
-            file.write(content)
+            file.writelines(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         yield
         partial.replace(path)
         if durable:
-            sync_folder(path.parent)
+            with _opened(path.parent) as folder:
+                if folder is not None:
+                    os.fsync(folder)  # its list of names; a rename is lost without it
     finally:
         partial.unlink(missing_ok=True)
 
@@ -54,17 +56,6 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Puts the folder's list of names on disk; a rename is lost without it."""
-    if sys.platform == "win32":  # there a folder cannot be opened
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def remove_partial_files(folder: Path) -> None:
     """What a killed process left unfinished in the folder."""
     for partial in folder.glob(f".*{PARTIAL}"):
@@ -77,9 +68,9 @@ def used_alone(folder: Path) -> Iterator[None]:
 
     Raises ConfigError where another run holds it, after waiting for the ranks of one just killed.
     """
-    with _lock(folder) as is_ours:
+    with _opened(folder) as handle:
         end = time.monotonic() + LOCK_PATIENCE_S
-        while not is_ours():
+        while not _lock(handle):
             if time.monotonic() > end:
                 raise ConfigError(f"{folder}: another run is at work in it")
             time.sleep(LOCK_POLL_S)
@@ -89,34 +80,35 @@ def used_alone(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def one_at_a_time(folder: Path, waiting: str) -> Iterator[None]:
     """Waits, and says so once, until no other run is in this block for the same folder."""
-    with _lock(folder) as is_ours:
-        if not is_ours():
+    with _opened(folder) as handle:
+        if not _lock(handle):
             print(waiting, file=sys.stderr, flush=True)
-        while not is_ours():
+        while not _lock(handle):
             time.sleep(LOCK_POLL_S)
         yield
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[Callable[[], bool]]:
-    """Tries for the folder's lock at each call. Where there are no locks, all calls succeed."""
+def _opened(folder: Path) -> Iterator[int | None]:
+    """A handle of the folder; None on Windows, where a folder cannot be opened."""
     if sys.platform == "win32":
-        yield lambda: True
+        yield None
         return
-    import fcntl
-
     handle = os.open(folder, os.O_RDONLY)
-
-    def is_ours() -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:  # a network's file system that knows no locks
-            return True
-        return True
-
     try:
-        yield is_ours
+        yield handle
     finally:
         os.close(handle)
+
+
+def _lock(handle: int | None) -> bool:
+    """Tries for an open folder's lock; always ours where there are no locks."""
+    if sys.platform == "win32" or handle is None:
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # others come from a network's file system that knows no locks
+        return not isinstance(error, BlockingIOError)
+    return True

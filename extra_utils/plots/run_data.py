@@ -19,8 +19,7 @@ from extra_utils.basics.errors import ConfigError, describe_os_error
 from extra_utils.basics.files import write_whole
 from extra_utils.config.reader import read_json
 from extra_utils.config.values import CountOrZero, Range, check_value
-from extra_utils.run.metrics import FILE_NAME, Row
-from extra_utils.run.metrics_reader import read_metrics
+from extra_utils.run.metrics import FILE_NAME, Row, read_metrics
 
 GLOBAL, ATTACKER = "black", "crimson"
 HONEST = [mpl.colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]  # no red, no grey

@@ -1,127 +1,181 @@
-"""metrics.jsonl: one JSON object a line, by ``kind``. Accuracies and rates are in percent."""
+"""metrics.jsonl: one JSON object a line. What its rows hold, how they are written and read back.
+
+Accuracies, recalls and rates are in percent; what is not defined, or not finite, is null.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import platform
-import statistics
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
+from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.files import naming, write_whole
-from extra_utils.config.keys import AttackConfig
-
-if TYPE_CHECKING:  # main.py reads metrics before torch is there
-    from extra_utils.aggregation.messages import ClientReport
-    from extra_utils.training.evaluation import Evaluation
+from extra_utils.config.values import Count, CountOrZero, Fraction, Range, check_value
 
 Row = dict[str, Any]
+Keys = dict[str, tuple[Any, str]]  # by key: the values that it takes, and what they mean
+Percent = Annotated[float, Range(0, 100)]
+Real = Annotated[float, Range(-3.4e38, 3.4e38)]  # float32's
+
 FILE_NAME = "metrics.jsonl"
 SUMMARY_ROUNDS = 3
-PARTS = ("train", "aggregate", "evaluate", "save")
+FIGURES: Keys = {
+    "accuracy": (Percent, "of the global model on the whole test set"),
+    "loss": (Real | None, "mean cross-entropy of a test image"),
+}
+ATTACK_FIGURES: Keys = {
+    "source_recall": (Percent | None, "test images of the attacked class still recognised"),
+    "attack_success_rate": (Percent | None, "test images of it taken for the attack's target"),
+    "backdoor_success_rate": (Percent | None, "stamped images taken for the backdoor's target"),
+    "detection": (dict, "`precision`: flagged clients that attack; `recall`: attackers flagged"),
+}
+SCHEMA: dict[str, Keys] = {
+    "run": {
+        "dataset": (str, "the data set's name"),
+        "synthetic": (bool, "whether it is the built-in synthetic one"),
+        "num_train": (Count, "training images of all clients"),
+        "num_test": (Count, "test images"),
+        "num_params": (Count, "the model's parameters"),
+        "class_names": (list[str], "by class number"),
+        "shard_sizes": (list[CountOrZero], "training images of each client"),
+        "class_counts": (list[list[CountOrZero]], "training images of each client by class"),
+        "threads_per_process": (Count, "torch threads of each rank"),
+        "versions": (dict, "of `python`, `torch`, `torchvision` and `numpy`"),
+    },
+    "point": {
+        "round": (Count, "in which a local model trains"),
+        "client": (CountOrZero, "whose model it is"),
+        "epoch": (Count, "of the round, from 1"),
+        "step": (Count, "batches since the round began"),
+        "loss": (Real | None, "mean per batch since the point before"),
+        "accuracy": (Percent, "of the local model on the test images"),
+    },
+    "client": {
+        "round": (Count, "that the client trained in"),
+        "client": (CountOrZero, "its number"),
+        "num_samples": (Count, "its training images"),
+        "train_loss": (Real | None, "mean per batch over the round"),
+        "class_mean": (list[Real], "its row of the weight matrix, one number for each class"),
+        "attacker": (bool, "whether it attacked in this round"),
+        "flagged": (bool | None, "whether the rule left it out; null by a rule that never does"),
+        "weight": (Fraction | None, "its share in the new model; null by a rule that gives none"),
+    },
+    "round": {
+        "round": (CountOrZero, "after which this is the global model; 0 is before training"),
+        **FIGURES,
+        "recall": (list[Percent | None], "of each class"),
+        **ATTACK_FIGURES,
+        "bytes_per_rank": (CountOrZero, "what rank 0 put on the wire in this round"),
+        "seconds": (dict, "of rank 0: `train`, `aggregate`, `evaluate`, `save`, which sum to it"),
+    },
+    "summary": {  # the figures are means of the last rounds
+        **FIGURES,
+        **ATTACK_FIGURES,
+        "confusion_matrix": (list[list[CountOrZero]], "of the final model: a row by true class"),
+    },
+}
+RATES = ("accuracy", "loss", "source_recall", "attack_success_rate")
+READ = {  # what readers rely on; rows of older runs may lack the other keys
+    "run": ("dataset", "synthetic", "class_names", "class_counts"),
+    "point": ("round", "client", "step", "loss", "accuracy"),
+    "client": ("round", "client", "class_mean", "attacker", "flagged"),
+    "round": ("round", *RATES),
+    "summary": (*RATES, "confusion_matrix"),
+}
 
 
-class MetricsWriter:
-    """Appends rows to a run's metrics.jsonl, which is on disk when ``write`` returns."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._path = run_dir / FILE_NAME
-
-    def create(self) -> None:
-        """An empty file, in place of one from before round 1."""
-        write_whole(self._path, b"")
-
-    def write(self, rows: list[Row]) -> None:
-        """Raises OSError where the file is gone: a new one would lack the rows before."""
-        text = "".join(json.dumps(clean(row), ensure_ascii=False) + "\n" for row in rows)
-        with naming(self._path), self._path.open("r+b") as file:
-            file.seek(0, os.SEEK_END)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())  # before the checkpoint that counts on these rows
+def make_row(kind: str, /, **values: Any) -> Row:
+    """A row as it will be read back, its keys in the schema's order."""
+    keys = SCHEMA[kind].keys()
+    assert values.keys() == keys, f"{kind}: {values.keys() ^ keys}"
+    text = json.dumps({"kind": kind, **{key: values[key] for key in keys}})
+    row: Row = json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN and no Infinity
+    return row
 
 
-class Stopwatch:
-    """The seconds of a round's parts, which sum to the round."""
+def append_rows(run_dir: Path, rows: list[Row]) -> None:
+    """The rows are on disk when this returns.
 
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self.seconds = dict.fromkeys(PARTS, 0.0)
-
-    def lap(self, part: str) -> None:
-        """All time since the last lap was spent on this part."""
-        now = time.perf_counter()
-        self.seconds[part] += now - self._last
-        self._last = now
-
-    def restart(self) -> dict[str, float]:
-        """The finished round's seconds."""
-        done, self.seconds = self.seconds, dict.fromkeys(PARTS, 0.0)
-        return done
-
-
-def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:
-    """How the source class fares on the clean test images; null without an attack that has one."""
-    parameters = attack.parameters if attack else {}
-    source, target = parameters.get("source"), parameters.get("target")
-    if not isinstance(source, int) or not isinstance(target, int):
-        return {"source_recall": None, "attack_success_rate": None}
-    return {
-        "source_recall": evaluation.rate(source, source),
-        "attack_success_rate": evaluation.rate(source, target),
-    }
-
-
-def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
-    """Precision and recall in percent of the flags among a round's clients.
-
-    Recall is null without attackers in the round, precision without flags; both are by a rule that
-    does not flag.
+    Raises OSError where the file is gone: a new one would lack the rows before.
     """
-    if not reports or reports[0].flagged is None:
-        return {"precision": None, "recall": None}
-    flagged = {report.client_id for report in reports if report.flagged}
-    present = {report.client_id for report in reports} & attackers
-    hits = len(flagged & present)
-    return {
-        "precision": 100.0 * hits / len(flagged) if flagged else None,
-        "recall": 100.0 * hits / len(present) if present else None,
-    }
+    path = run_dir / FILE_NAME
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    with naming(path), path.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        file.write(lines.encode())
+        file.flush()
+        os.fsync(file.fileno())  # before the checkpoint that counts on these rows
 
 
-def summarize(rounds: list[Row], evaluation: Evaluation) -> Row:
-    """The mean of the last rounds, and the final model's confusion matrix, rows true."""
-    last = [row for row in rounds if row["round"] > 0][-SUMMARY_ROUNDS:]
-    keys = ("accuracy", "loss", "source_recall", "attack_success_rate", "backdoor_success_rate")
-    means = {key: _mean([row[key] for row in last]) for key in keys}
-    detection = {
-        key: _mean([row["detection"][key] for row in last]) for key in ("precision", "recall")
-    }
-    matrix = evaluation.confusion.tolist()
-    return {"kind": "summary", **means, "detection": detection, "confusion_matrix": matrix}
+def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
+    """Cuts the file back to the end of a round; returns the rows that stay.
+
+    A line that was cut off in writing comes after the last whole round, so it goes too.
+    """
+    path = run_dir / FILE_NAME
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    kept: list[Row] = []
+    for row in _parse(path, lines):
+        if isinstance(row, ConfigError):
+            raise row
+        kept.append(row)
+        if (row["kind"], row.get("round")) == ("round", round_index):
+            write_whole(path, b"".join(line + b"\n" for line in lines[: len(kept)]))
+            return kept
+    raise ConfigError(f"{path}: lacks round {round_index}, which the checkpoint has")
 
 
-def versions() -> dict[str, str]:
-    """Of all that a figure may depend on."""
-    from importlib.metadata import version
+def read_metrics(run_dir: Path) -> tuple[list[Row], list[str]]:
+    """All whole rows of a run, and for each other line what is wrong with it.
 
-    packages = {name: version(name) for name in ("torch", "torchvision", "numpy")}
-    return {"python": platform.python_version(), **packages}
-
-
-def clean(value: Any) -> Any:
-    """JSON has no NaN and no Infinity: they become null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: clean(entry) for key, entry in value.items()}
-    return [clean(entry) for entry in value] if isinstance(value, list) else value
+    Raises OSError where there is no file.
+    """
+    path = run_dir / FILE_NAME
+    found = list(_parse(path, path.read_bytes().splitlines()))
+    problems = [str(row) for row in found if isinstance(row, ConfigError)]
+    return [row for row in found if not isinstance(row, ConfigError)], problems
 
 
-def _mean(values: list[float | None]) -> float | None:
-    """The mean of those that are there; null without any."""
-    numbers = [value for value in values if value is not None and math.isfinite(value)]
-    return statistics.fmean(numbers) if numbers else None
+def _parse(path: Path, lines: list[bytes]) -> Iterator[Row | ConfigError]:
+    """Each line's row, or what is wrong with it."""
+    num_classes: int | None = None
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}: line {number}"
+        try:
+            row = _read_row(where, line)
+            num_classes = len(row["class_names"]) if row["kind"] == "run" else num_classes
+            _check_classes(where, row, num_classes)
+        except ConfigError as problem:
+            yield problem
+        else:
+            yield row
+
+
+def _read_row(where: str, line: bytes) -> Row:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{where}: is not JSON, or cut off") from None
+    kind = row.get("kind") if isinstance(row, dict) else None
+    if not isinstance(kind, str) or kind not in SCHEMA:
+        raise ConfigError(f"{where}: is no row of a kind that is known")
+    for key in READ[kind]:
+        if key not in row:
+            raise ConfigError(f"{where}: {key}: is missing")
+        check_value(where, key, row[key], SCHEMA[kind][key][0])
+    return dict(row)
+
+
+def _check_classes(where: str, row: Row, num_classes: int | None) -> None:
+    """A ConfigError when a row has figures for another number of classes than the run."""
+    read = {key: row[key] for key in READ[row["kind"]]}
+    matrix = read.get("confusion_matrix", [])
+    vectors = [*read.get("class_counts", []), *matrix]
+    vectors += [read[key] for key in ("class_mean", "confusion_matrix") if key in read]
+    if any(len(vector) != num_classes for vector in vectors):
+        raise ConfigError(f"{where}: a list has not one entry for each class")
+    if row["kind"] == "run" and not (num_classes and row["class_counts"]):
+        raise ConfigError(f"{where}: names no class or no client")

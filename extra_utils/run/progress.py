@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 from tqdm import tqdm
 
 from extra_utils.distributed_utils import Heartbeat
+from extra_utils.run.metrics import Row
 
 
-class Display:
-    """What the ranks other than 0 show: nothing."""
+class Silent:
+    """The display of the ranks other than 0."""
 
-    def start_client(self, title: str, num_batches: int) -> None:
-        """A client of rank 0 begins its local training of so many batches."""
-
-    def batch(self) -> None:
-        """A training batch is done."""
-
-    def end_round(self, row: dict[str, Any]) -> None:
-        """A round is done; ``row`` is what metrics.jsonl says of it."""
-
-    def close(self) -> None:
-        """Nothing more is shown."""
+    def start_client(self, title: str, num_batches: int) -> None: ...
+    def batch(self) -> None: ...
+    def end_round(self, row: Row) -> None: ...
+    def close(self) -> None: ...
 
 
-class Lines(Display):
-    """One plain line a round, for files and pipes."""
+class Progress:
+    """Two bars on a terminal, for the rounds and for rank 0's batches; one line a round elsewhere.
 
-    def __init__(self, num_rounds: int) -> None:
-        self._num_rounds = num_rounds
-
-    def end_round(self, row: dict[str, Any]) -> None:
-        seconds = sum(row["seconds"].values())
-        print(
-            f"round {row['round']}/{self._num_rounds}  {round_text(row)}  {seconds:.1f} s",
-            flush=True,
-        )
-
-
-class Bars(Display):
-    """One bar for the rounds, with the last global figures on it, and one for rank 0's batches."""
+    The bar of the rounds has the last global figures on it.
+    """
 
     def __init__(self, num_rounds: int, done: int) -> None:
-        self._rounds = tqdm(total=num_rounds, initial=done, desc="rounds", position=0, unit="round")
-        self._batches = tqdm(position=1, leave=False, unit="batch")
+        self._rounds = tqdm(
+            total=num_rounds, initial=done, desc="rounds", position=0, unit="round", disable=None
+        )
+        self._batches = tqdm(position=1, leave=False, unit="batch", disable=None)
 
     def start_client(self, title: str, num_batches: int) -> None:
         self._batches.set_description(title, refresh=False)
@@ -54,7 +36,10 @@ class Bars(Display):
     def batch(self) -> None:
         self._batches.update()
 
-    def end_round(self, row: dict[str, Any]) -> None:
+    def end_round(self, row: Row) -> None:
+        if self._rounds.disable:  # standard error is no terminal
+            place, seconds = f"{row['round']}/{self._rounds.total}", sum(row["seconds"].values())
+            print(f"round {place}  {round_text(row)}  {seconds:.1f} s", flush=True)
         self._rounds.set_postfix_str(round_text(row), refresh=False)
         self._rounds.update(1 if row["round"] else 0)
         self._rounds.refresh()
@@ -62,6 +47,9 @@ class Bars(Display):
     def close(self) -> None:
         self._batches.close()
         self._rounds.close()
+
+
+Display = Silent | Progress
 
 
 class Observer:
@@ -82,22 +70,15 @@ class Observer:
         self.heartbeat.beat()
 
 
-def choose_display(is_main: bool, num_rounds: int, done: int = 0) -> Display:
+def choose_display(is_main: bool, num_rounds: int, done: int) -> Display:
     """Rank 0 alone speaks."""
-    if not is_main:
-        return Display()
-    return Bars(num_rounds, done) if sys.stderr.isatty() else Lines(num_rounds)
+    return Progress(num_rounds, done) if is_main else Silent()
 
 
-def round_text(row: dict[str, Any]) -> str:
-    """A round's or the summary's figures in a few words."""
-    texts = [f"accuracy {row['accuracy']:.2f} %", f"loss {_number(row['loss'])}"]
-    if row.get("source_recall") is not None:
-        texts.append(f"source recall {row['source_recall']:.1f} %")
-    if row.get("attack_success_rate") is not None:
-        texts.append(f"attack success {row['attack_success_rate']:.1f} %")
+def round_text(row: Row) -> str:
+    """A round's figures in a few words."""
+    loss = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
+    texts = [f"accuracy {row['accuracy']:.2f} %", f"loss {loss}"]
+    rates = {"source_recall": "source recall", "attack_success_rate": "attack success"}
+    texts += [f"{name} {row[key]:.1f} %" for key, name in rates.items() if row[key] is not None]
     return "  ".join(texts)
-
-
-def _number(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.3f}"

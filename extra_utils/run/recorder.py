@@ -1,125 +1,104 @@
-"""Rank 0 writes the run down; the other ranks hold a recorder that does nothing."""
+"""Rank 0 writes the run down: metrics.jsonl, checkpoint.pth and model.pth."""
 
 from __future__ import annotations
 
+import platform
+import statistics
+import time
 from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from extra_utils.aggregation.messages import ClientReport, RoundResult
-from extra_utils.config.keys import Config, to_json
+from extra_utils.basics.files import write_whole
+from extra_utils.config.keys import AttackConfig, Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import num_parameters
 from extra_utils.my_dataset import Dataset
+from extra_utils.run import metrics
 from extra_utils.run.checkpoint import checkpoint_beside, save_model
-from extra_utils.run.metrics import (
-    MetricsWriter,
-    Row,
-    Stopwatch,
-    attack_rates,
-    detection,
-    summarize,
-    versions,
-)
+from extra_utils.run.metrics import Row, make_row
 from extra_utils.run.progress import Display
-from extra_utils.run.resume import cut_metrics
+from extra_utils.run.resume import identity
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
+PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds
+ClassCounts = list[list[int]]  # each client's images by class
 
-class Recorder:
-    """The recorder of the ranks other than 0."""
 
-    def begin(
-        self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]],
-        evaluation: Evaluation, done: int | None,
-    ) -> None:  # fmt: skip
-        """Before the first round, or after round ``done`` of a run that goes on.
+class MainRecorder:
+    """Writes the run down, and feeds the display."""
 
-        ``class_counts`` are each client's images by class.
-        """
-
-    def lap(self, part: str) -> None:
-        """The time since the last call was spent on this part of the round."""
-
-    def end_round(
-        self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
+    def __init__(
+        self, ranks: Ranks, config: Config, run_dir: Path, display: Display, done: int | None
     ) -> None:
-        """The round is over; ``result`` is None for round 0, the untrained model."""
-
-    def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
-        """The last round is over."""
-
-
-def choose_recorder(ranks: Ranks, config: Config, run_dir: Path, display: Display) -> Recorder:
-    """Rank 0 alone writes."""
-    return MainRecorder(ranks, config, run_dir, display) if ranks.is_main else Recorder()
-
-
-class MainRecorder(Recorder):
-    """Writes metrics.jsonl, checkpoint.pth and model.pth, and feeds the display."""
-
-    def __init__(self, ranks: Ranks, config: Config, run_dir: Path, display: Display) -> None:
+        """``done``: the last round of a run that goes on; None for a new one."""
         self._ranks, self._config, self._run_dir = ranks, config, run_dir
-        self._display = display
-        self._metrics = MetricsWriter(run_dir)
-        self._stopwatch = Stopwatch()
-        self._rounds: list[Row] = []
+        self._display, self._stopwatch = display, Stopwatch()
+        rows = [] if done is None else metrics.cut_metrics(run_dir, done)
+        self._rounds = [row for row in rows if row["kind"] == "round"]
 
     def begin(
-        self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]],
-        evaluation: Evaluation, done: int | None,
-    ) -> None:  # fmt: skip
-        if done is not None:
-            rows = cut_metrics(self._run_dir, done)
-            self._rounds = [row for row in rows if row["kind"] == "round"]
-            self._ranks.num_bytes = 0
-            self._stopwatch = Stopwatch()
-            return
-        self._metrics.create()
-        save_class_indices(self._run_dir, dataset.info.class_names)
-        self._metrics.write([self._run_row(dataset, model, class_counts)])
+        self, dataset: Dataset, model: nn.Module, counts: ClassCounts, evaluation: Evaluation
+    ) -> None:
+        """The model is there and evaluated: the rounds begin, or go on."""
         self.lap("evaluate")
+        if self._rounds:
+            self._restart_counters()
+            return
+        save_class_indices(self._run_dir, dataset.info.class_names)
+        write_whole(self._run_dir / metrics.FILE_NAME, b"")  # in place of one from before round 1
+        metrics.append_rows(self._run_dir, [self._run_row(dataset, model, counts)])
         self.end_round(0, model, evaluation, None)
 
     def lap(self, part: str) -> None:
+        """The time since the last call was spent on this part of the round."""
         self._stopwatch.lap(part)
 
     def end_round(
         self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
     ) -> None:
+        """The round is over; ``result`` is None for round 0, the untrained model."""
         reports = result.reports if result else []
         rows = [row for report in reports for row in self._client_rows(round_index, report)]
         with self._checkpoint(round_index, model, result):
             self.lap("save")
-            round_row = self._round_row(round_index, evaluation, reports)
-            self._metrics.write([*rows, round_row])
-        self._rounds.append(round_row)
+            rows.append(self._round_row(round_index, evaluation, reports))
+            metrics.append_rows(self._run_dir, rows)
+        self._rounds.append(rows[-1])
         self._ranks.heartbeat.beat()
-        self._display.end_round(round_row)
+        self._display.end_round(rows[-1])
 
     def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
-        self._metrics.write([summarize(self._rounds, evaluation)])
+        """The last round is over."""
+        metrics.append_rows(self._run_dir, [summarize(self._rounds, evaluation)])
         save_model(self._run_dir, model)
         self._display.close()
 
-    def _run_row(self, dataset: Dataset, model: nn.Module, class_counts: list[list[int]]) -> Row:
-        shard_sizes = [sum(counts) for counts in class_counts]
-        return {
-            "kind": "run",
-            "dataset": dataset.info.name,
-            "synthetic": dataset.info.synthetic,
-            "num_train": sum(shard_sizes),
-            "num_test": self._config.num_test or len(dataset.test),
-            "num_params": num_parameters(model),
-            "class_names": dataset.info.class_names,
-            "shard_sizes": shard_sizes,
-            "class_counts": class_counts,
-            "threads_per_process": self._config.threads_per_process,
-            "versions": versions(),
-        }
+    def _restart_counters(self) -> tuple[int, dict[str, float]]:
+        """The bytes and seconds since the last call."""
+        num_bytes, self._ranks.num_bytes = self._ranks.num_bytes, 0
+        return num_bytes, self._stopwatch.restart()
+
+    def _run_row(self, dataset: Dataset, model: nn.Module, counts: ClassCounts) -> Row:
+        shard_sizes = [sum(by_class) for by_class in counts]
+        return make_row(
+            "run",
+            dataset=dataset.info.name,
+            synthetic=dataset.info.synthetic,
+            num_train=sum(shard_sizes),
+            num_test=self._config.num_test or len(dataset.test),
+            num_params=num_parameters(model),
+            class_names=dataset.info.class_names,
+            shard_sizes=shard_sizes,
+            class_counts=counts,
+            threads_per_process=self._config.threads_per_process,
+            versions=versions(),
+        )
 
     def _checkpoint(
         self, round_index: int, model: nn.Module, result: RoundResult | None
@@ -128,37 +107,128 @@ class MainRecorder(Recorder):
         every, last = self._config.checkpoint_every, self._config.global_epochs
         if not every or result is None or (round_index % every and round_index != last):
             return nullcontext()
-        config = to_json(self._config)
-        return checkpoint_beside(self._run_dir, model, round_index, config, result.rule)
+        whose = identity(self._config)
+        return checkpoint_beside(self._run_dir, model, round_index, whose, result.rule)
 
     def _client_rows(self, round_index: int, report: ClientReport) -> list[Row]:
-        place: dict[str, Any] = {"round": round_index, "client": report.client_id}
-        points = [{"kind": "point", **place, **vars(point)} for point in report.points]
-        client = {
-            "kind": "client",
+        place = {"round": round_index, "client": report.client_id}
+        points = [make_row("point", **place, **vars(point)) for point in report.points]
+        client = make_row(
+            "client",
             **place,
-            "num_samples": report.num_samples,
-            "train_loss": report.train_loss,
-            "class_mean": report.class_mean,
-            "attacker": report.client_id in self._config.attackers(round_index),
-            "flagged": report.flagged,
-            "weight": report.weight,
-        }
+            num_samples=report.num_samples,
+            train_loss=report.train_loss,
+            class_mean=report.class_mean,
+            attacker=report.client_id in self._config.attackers(round_index),
+            flagged=report.flagged,
+            weight=report.weight,
+        )
         return [*points, client]
 
     def _round_row(
         self, round_index: int, evaluation: Evaluation, reports: list[ClientReport]
     ) -> Row:
-        num_bytes, self._ranks.num_bytes = self._ranks.num_bytes, 0
-        return {
-            "kind": "round",
-            "round": round_index,
-            "accuracy": evaluation.accuracy,
-            "loss": evaluation.loss,
-            "recall": evaluation.recall,
+        num_bytes, seconds = self._restart_counters()
+        return make_row(
+            "round",
+            round=round_index,
+            accuracy=evaluation.accuracy,
+            loss=evaluation.loss,
+            recall=evaluation.recall,
             **attack_rates(evaluation, self._config.attack),
-            "backdoor_success_rate": evaluation.backdoor_success_rate,
-            "detection": detection(reports, self._config.attackers(round_index)),
-            "bytes_per_rank": num_bytes,
-            "seconds": self._stopwatch.restart(),
-        }
+            backdoor_success_rate=evaluation.backdoor_success_rate,
+            detection=detection(reports, self._config.attackers(round_index)),
+            bytes_per_rank=num_bytes,
+            seconds=seconds,
+        )
+
+
+class SilentRecorder:
+    """The recorder of the ranks other than 0."""
+
+    def begin(self, *_: object) -> None: ...
+    def lap(self, part: str) -> None: ...
+    def end_round(self, *_: object) -> None: ...
+    def finish(self, *_: object) -> None: ...
+
+
+Recorder = MainRecorder | SilentRecorder
+
+
+def choose_recorder(
+    ranks: Ranks, config: Config, run_dir: Path, display: Display, done: int | None
+) -> Recorder:
+    """Rank 0 alone writes."""
+    if not ranks.is_main:
+        return SilentRecorder()
+    return MainRecorder(ranks, config, run_dir, display, done)
+
+
+class Stopwatch:
+    """The seconds of a round's parts, which sum to the round."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+
+    def lap(self, part: str) -> None:
+        """All time since the last lap was spent on this part."""
+        now = time.perf_counter()
+        self.seconds[part] += now - self._last
+        self._last = now
+
+    def restart(self) -> dict[str, float]:
+        """The finished round's seconds."""
+        done, self.seconds = self.seconds, dict.fromkeys(PARTS, 0.0)
+        return done
+
+
+def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:
+    """How the source class fares on the clean test images; null without an attack that has one."""
+    parameters = attack.parameters if attack else {}
+    source, target = parameters.get("source"), parameters.get("target")
+    if not isinstance(source, int) or not isinstance(target, int):
+        return {"source_recall": None, "attack_success_rate": None}
+    return {
+        "source_recall": evaluation.rate(source, source),
+        "attack_success_rate": evaluation.rate(source, target),
+    }
+
+
+def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
+    """Precision and recall in percent of the flags among a round's clients.
+
+    Recall is null without attackers in the round, precision without flags; both are by a rule that
+    does not flag.
+    """
+    if not reports or reports[0].flagged is None:
+        return {"precision": None, "recall": None}
+    flagged = {report.client_id for report in reports if report.flagged}
+    present = {report.client_id for report in reports} & attackers
+    hits = len(flagged & present)
+    return {
+        "precision": 100.0 * hits / len(flagged) if flagged else None,
+        "recall": 100.0 * hits / len(present) if present else None,
+    }
+
+
+def summarize(rounds: list[Row], evaluation: Evaluation) -> Row:
+    """The mean of the last rounds, and the final model's confusion matrix, rows true."""
+    last = [row for row in rounds if row["round"] > 0][-metrics.SUMMARY_ROUNDS :]
+    keys = metrics.FIGURES | metrics.ATTACK_FIGURES
+    means = {key: mean([row[key] for row in last]) for key in keys}
+    return make_row("summary", **means, confusion_matrix=evaluation.confusion.tolist())
+
+
+def mean(values: list[Any]) -> Any:
+    """Of the numbers that are there, of objects by key; null without any."""
+    there = [value for value in values if value is not None]
+    if there and isinstance(there[0], dict):
+        return {key: mean([value[key] for value in there]) for key in there[0]}
+    return statistics.fmean(there) if there else None
+
+
+def versions() -> dict[str, str]:
+    """Of all that a figure may depend on."""
+    packages = {name: version(name) for name in ("torch", "torchvision", "numpy")}
+    return {"python": platform.python_version(), **packages}

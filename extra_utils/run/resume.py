@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from extra_utils.basics.errors import ConfigError, show
-from extra_utils.basics.files import write_whole
-from extra_utils.config.keys import Config, GivenConfig
+from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import Arguments, Places, Tables, read_config
-from extra_utils.run.metrics import FILE_NAME, Row
-from extra_utils.run.metrics_reader import read_metrics
+from extra_utils.run.metrics import FILE_NAME, read_metrics
 
 FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every")  # not in the result
 
@@ -57,26 +56,14 @@ def is_finished(run_dir: Path, config: Config) -> bool:
     return [row["round"] for row in rows if row["kind"] == "round"][-1:] == [config.global_epochs]
 
 
-def check_checkpoint(run_dir: Path) -> None:
+def identity(config: Config) -> dict[str, Any]:
+    """What a checkpoint is kept with: all that the result depends on."""
+    keys = to_json(config)
+    return {"config": {key: value for key, value in keys.items() if key not in FREE_KEYS}}
+
+
+def check_checkpoint(run_dir: Path, config: Config) -> None:
     """Raises ConfigError where the run cannot go on, before any process starts."""
     from extra_utils.run.checkpoint import NAME, load_checkpoint
 
-    load_checkpoint(run_dir / NAME)
-
-
-def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
-    """Cuts metrics.jsonl back to the end of a round; returns the rows that stay.
-
-    A line that was cut off in writing comes after the last whole round, so it goes too.
-    """
-    path = run_dir / FILE_NAME
-    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
-    marks = [f'{{"kind": "round", "round": {round_index},'.encode() in line[:60] for line in lines]
-    if True not in marks:
-        raise ConfigError(f"{path}: lacks round {round_index}, which the checkpoint has")
-    kept = lines[: marks.index(True) + 1]
-    write_whole(path, b"".join(kept))
-    rows, problems = read_metrics(run_dir)
-    if problems:
-        raise ConfigError(problems[0])
-    return rows
+    load_checkpoint(run_dir / NAME, identity(config))

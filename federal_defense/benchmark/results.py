@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from extra_utils.config.reader import read_json
-from extra_utils.run.metrics import SUMMARY_ROUNDS, Row
-from extra_utils.run.metrics_reader import read_metrics
+from extra_utils.run.metrics import SUMMARY_ROUNDS, Row, read_metrics
 from federal_defense.benchmark.plan import Plan
 
 if TYPE_CHECKING:

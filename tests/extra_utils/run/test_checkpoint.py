@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from extra_utils.basics.errors import ConfigError
 from extra_utils.model import Net
+from extra_utils.run import checkpoint
 from extra_utils.run.checkpoint import NAME, checkpoint_beside, load_checkpoint, save_model
+
+FLIP = {"name": "label_flip", "clients": [1]}
+MINE = {"config": {"seed": 3, "attack": FLIP}}
 
 
 def test_equal_models_give_equal_bytes_whatever_their_layout(tmp_path: Path) -> None:
@@ -35,15 +42,15 @@ def test_a_saved_model_loads_into_a_new_one(tmp_path: Path) -> None:
 
 def test_a_checkpoint_takes_its_place_when_the_block_is_done(tmp_path: Path) -> None:
     first, second = Net(), Net()
-    with checkpoint_beside(tmp_path, first, 1, {"seed": 3}, {"history": np.ones(2)}):
-        assert load_checkpoint(tmp_path / NAME) is None
-    with checkpoint_beside(tmp_path, second, 2, {"seed": 3}, {}):
-        old = load_checkpoint(tmp_path / NAME)
+    with checkpoint_beside(tmp_path, first, 1, MINE, {"history": np.ones(2)}):
+        assert load_checkpoint(tmp_path / NAME, MINE) is None
+    with checkpoint_beside(tmp_path, second, 2, MINE, {}):
+        old = load_checkpoint(tmp_path / NAME, MINE)
         assert old is not None
         assert old.round_index == 1
         assert old.rule["history"].tolist() == [1.0, 1.0]
         assert torch.equal(old.model["fc3.bias"], first.fc3.bias)
-    new = load_checkpoint(tmp_path / NAME)
+    new = load_checkpoint(tmp_path / NAME, MINE)
     assert new is not None
     assert new.round_index == 2
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
@@ -55,22 +62,72 @@ def test_a_checkpoint_whose_rows_could_not_be_written_does_not_stand(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other", "format"])
-def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
-    path = tmp_path / NAME
-    with checkpoint_beside(tmp_path, Net(), 1, {}, {}):
+def whole_checkpoint(folder: Path, model: nn.Module) -> bytes:
+    """The bytes of a checkpoint."""
+    with checkpoint_beside(folder, model, 1, MINE, {}):
         pass
-    content = bytearray(path.read_bytes())
+    return (folder / NAME).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "zeros", "other", "format"])
+def test_a_damaged_checkpoint_is_refused(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / NAME
+    content = bytearray(whole_checkpoint(tmp_path, Net()))
     if damage == "flip":
         middle = len(content) // 2  # among the weights
         content[middle] ^= 1
-    path.write_bytes(
-        b"" if damage == "empty" else bytes(content[: -1000 if damage == "cut" else None])
-    )
+    written = {"empty": b"", "zeros": bytes(4), "cut": bytes(content[:-1000])}
+    path.write_bytes(written.get(damage, bytes(content)))
     if damage == "other":
         torch.save({"a": torch.zeros(1)}, path)
     if damage == "format":
-        torch.save({**torch.load(path, weights_only=True), "format": 99}, path)
+        monkeypatch.setattr(checkpoint, "FORMAT", 99)
+        whole_checkpoint(tmp_path, Net())
+        monkeypatch.undo()
     with pytest.raises(ConfigError, match="is no whole checkpoint") as caught:
-        load_checkpoint(path)
+        load_checkpoint(path, MINE)
     assert "\n" not in str(caught.value)
+
+
+def test_every_changed_byte_is_seen(tmp_path: Path) -> None:
+    """In the weights, and in the archive's own headers, which zipfile's check passes over."""
+    path = tmp_path / NAME
+    content = whole_checkpoint(tmp_path, nn.Linear(3, 2))
+    draws = random.Random(0)
+    for place in range(len(content)):
+        changed = bytearray(content)
+        changed[place] ^= draws.randint(1, 255)
+        path.write_bytes(changed)
+        with pytest.raises(ConfigError, match="is no whole checkpoint"):
+            load_checkpoint(path, MINE)
+
+
+@pytest.mark.parametrize(
+    ("config", "change"),
+    [
+        ({"seed": 4}, "config.seed: was 3, is 4"),
+        ({"attack": None}, 'config.attack: was {"name": "label_flip", "clients": [1]}, is null'),
+        (
+            {"attack": {"name": "label_flip", "clients": [2]}},
+            r"config.attack.clients: was [1], is [2]",
+        ),
+        ({"lr": 0.1}, "config.lr: was null, is 0.1"),
+    ],
+)
+def test_another_runs_checkpoint_is_refused(
+    config: dict[str, Any], change: str, tmp_path: Path
+) -> None:
+    whole_checkpoint(tmp_path, Net())
+    with pytest.raises(ConfigError) as caught:
+        load_checkpoint(tmp_path / NAME, {"config": MINE["config"] | config})
+    assert str(caught.value) == f"{tmp_path / NAME}: is of another run: {change}"
+
+
+def test_torch_reads_a_checkpoint_too(tmp_path: Path) -> None:
+    model = Net()
+    whole_checkpoint(tmp_path, model)
+    found = torch.load(tmp_path / NAME, weights_only=True)
+    assert torch.equal(found["model"]["fc3.bias"], model.fc3.bias)
+    assert found["identity"] == MINE

@@ -11,15 +11,19 @@ import pytest
 import torch
 
 from extra_utils.aggregation.messages import ClientReport
+from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import AttackConfig
+from extra_utils.config.values import check_value
 from extra_utils.run.metrics import (
-    MetricsWriter,
-    Stopwatch,
-    attack_rates,
-    detection,
-    summarize,
-    versions,
+    FILE_NAME,
+    READ,
+    SCHEMA,
+    append_rows,
+    cut_metrics,
+    make_row,
+    read_metrics,
 )
+from extra_utils.run.recorder import Stopwatch, attack_rates, detection, summarize, versions
 from extra_utils.training.evaluation import Evaluation
 from tests.helpers import read_rows
 
@@ -27,21 +31,110 @@ EVALUATION = Evaluation(torch.tensor([[8, 2], [3, 7]]), torch.tensor([10.0]))
 
 
 def make_round(number: int, accuracy: float, **keys: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"kind": "round", "round": number, "accuracy": accuracy, "loss": 1.0}
-    row |= dict.fromkeys(("source_recall", "attack_success_rate", "backdoor_success_rate"))
-    return row | {"detection": {"precision": None, "recall": None}} | keys
+    values: dict[str, Any] = dict.fromkeys(SCHEMA["round"])
+    values |= {"round": number, "accuracy": accuracy, "loss": 1.0}
+    values["detection"] = {"precision": None, "recall": None}
+    return make_row("round", **values | keys)
+
+
+def make_run(class_names: list[str]) -> dict[str, Any]:
+    values = dict.fromkeys(SCHEMA["run"], 1) | {"dataset": "d", "synthetic": True}
+    counts = [[2] * len(class_names)]
+    return make_row("run", **values | {"class_names": class_names, "class_counts": counts})
+
+
+def write_rows(run_dir: Path, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+    (run_dir / FILE_NAME).write_bytes(b"")
+    append_rows(run_dir, list(rows))
+    return list(rows)
 
 
 def test_rows_are_one_line_each_and_not_escaped(tmp_path: Path) -> None:
-    writer = MetricsWriter(tmp_path)
-    writer.create()
-    writer.write([{"kind": "run", "class_names": ["猫"]}, {"kind": "round", "loss": math.inf}])
-    writer.write([{"kind": "round", "loss": [math.nan, 1.5]}])
-    text = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
+    write_rows(tmp_path, make_run(["猫"]), make_round(1, 1.0, loss=math.inf))
+    append_rows(tmp_path, [make_round(2, 1.0, recall=[math.nan, 1.5])])
+    text = (tmp_path / FILE_NAME).read_text(encoding="utf-8")
     assert '"猫"' in text
-    assert [row.get("loss") for row in read_rows(tmp_path)] == [None, None, [None, 1.5]]
+    (_, first, second) = read_rows(tmp_path)
+    assert (first["loss"], second["recall"]) == (None, [None, 1.5])
     for line in text.splitlines():
         json.loads(line, parse_constant=pytest.fail)
+
+
+def test_what_a_run_writes_is_the_schemas(finished_run: Path) -> None:
+    rows = read_rows(finished_run)
+    assert {row["kind"] for row in rows} == SCHEMA.keys()
+    for row in rows:
+        assert list(row) == ["kind", *SCHEMA[row["kind"]]]
+        for key, (hint, meaning) in SCHEMA[row["kind"]].items():
+            assert check_value(row["kind"], key, row[key], hint) == row[key]
+            assert meaning
+
+
+def test_a_row_with_other_keys_than_the_schemas_is_not_made() -> None:
+    values = dict.fromkeys(SCHEMA["point"], 1)
+    assert list(make_row("point", **values)) == ["kind", *SCHEMA["point"]]
+    with pytest.raises(AssertionError, match=r"point: {'lost'}"):
+        make_row("point", **values, lost=1)
+    del values["loss"]
+    with pytest.raises(AssertionError, match=r"point: {'loss'}"):
+        make_row("point", **values)
+
+
+def test_rows_that_lack_what_nobody_reads_are_read(tmp_path: Path) -> None:
+    rows = [make_run(["a", "b"]), make_round(0, 1.0)]
+    older = [{key: row[key] for key in ("kind", *READ[row["kind"]])} for row in rows]
+    write_rows(tmp_path, *older)
+    assert read_metrics(tmp_path) == (older, [])
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"kind": "round", "rou', "is not JSON, or cut off"),
+        ('{"kind": "lap"}', "is no row of a kind that is known"),
+        ("[1]", "is no row of a kind that is known"),
+        ('{"kind": "point", "round": 1, "step": 1}', "client: is missing"),
+        ('{"kind": "point", "round": 0}', "round: got 0, must be a whole number from 1 to"),
+    ],
+)
+def test_a_damaged_or_foreign_line_is_named(line: str, problem: str, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path, make_run(["a", "b"]), make_round(0, 1.0))
+    with (tmp_path / FILE_NAME).open("a") as file:
+        file.write(line)
+    found, problems = read_metrics(tmp_path)
+    assert found == rows
+    assert len(problems) == 1
+    assert problems[0].startswith(f"{tmp_path / FILE_NAME}: line 3: {problem}")
+
+
+def test_rows_after_a_round_are_cut_off(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path, make_run(["a"]), *[make_round(n, 1.0) for n in range(4)])
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with (tmp_path / FILE_NAME).open("a") as file:
+        file.write('{"kind": "cli')
+    assert cut_metrics(tmp_path, 3) == rows
+    assert (tmp_path / FILE_NAME).read_bytes() == before
+    assert cut_metrics(tmp_path, 1) == rows[:3]
+    assert (tmp_path / FILE_NAME).read_bytes() == b"".join(before.splitlines(keepends=True)[:3])
+
+
+def test_a_round_is_found_however_its_line_is_written(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path, make_run(["a"]), make_round(0, 1.0), make_round(1, 1.0))
+    texts = [json.dumps(dict(reversed(row.items())), separators=(",", ":")) for row in rows]
+    (tmp_path / FILE_NAME).write_text("\n".join(texts))  # its last line has no end
+    assert cut_metrics(tmp_path, 1) == rows
+    append_rows(tmp_path, [make_round(2, 1.0)])
+    assert read_metrics(tmp_path) == ([*rows, make_round(2, 1.0)], [])
+
+
+def test_what_cannot_be_cut_back_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lacks round 1, which the checkpoint has"):
+        cut_metrics(tmp_path, 1)
+    write_rows(tmp_path, make_run(["a"]), make_round(0, 1.0), {"kind": "?"}, make_round(1, 1.0))
+    before = (tmp_path / FILE_NAME).read_bytes()
+    with pytest.raises(ConfigError, match="line 3: is no row of a kind that is known"):
+        cut_metrics(tmp_path, 1)
+    assert (tmp_path / FILE_NAME).read_bytes() == before
 
 
 def test_the_summary_is_the_mean_of_the_last_three_rounds() -> None:

@@ -1,0 +1,56 @@
+"""What a person sees of a run."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from extra_utils.run.progress import Display, Silent, choose_display, round_text
+
+FIGURES = {"accuracy": 12.5, "loss": 2.25, "source_recall": None, "attack_success_rate": 7.0}
+ROW = {"round": 1, **FIGURES, "seconds": {"train": 1.0, "save": 0.5}}
+TEXT = "accuracy 12.50 %  loss 2.250  attack success 7.0 %"
+
+
+class Terminal(io.StringIO):
+    """A standard error that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def show_a_round(display: Display) -> None:
+    display.start_client("round 1, client 0", 2)
+    display.batch()
+    display.end_round(ROW)
+    display.close()
+
+
+def test_files_and_pipes_get_one_line_a_round(capsys: pytest.CaptureFixture[str]) -> None:
+    show_a_round(choose_display(True, 3, 0))
+    assert capsys.readouterr() == (f"round 1/3  {TEXT}  1.5 s\n", "")
+
+
+def test_a_terminal_gets_two_bars(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    show_a_round(choose_display(True, 3, 1))
+    assert capsys.readouterr().out == ""
+    assert "round 1, client 0: " in terminal.getvalue()
+    assert "1/3" in terminal.getvalue()  # those that were done before
+    assert "2/3" in terminal.getvalue()
+    assert TEXT in terminal.getvalue()
+
+
+def test_the_other_ranks_show_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    display = choose_display(False, 3, 0)
+    show_a_round(display)
+    assert isinstance(display, Silent)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_loss_that_is_not_finite_is_named() -> None:
+    assert round_text(ROW | {"loss": None}).startswith("accuracy 12.50 %  loss not finite")
