@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from extra_utils.basics.files import write_whole
 from extra_utils.my_dataset import Images, Labels
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 CLASS_INDICES = "class_indices.json"
 COLUMNS = 8  # images in a row of the viewer
+CHANGED = "crimson"  # a label that an attacker changed; the colour of attackers in all pictures
 
 
 def split_by_class(
@@ -38,15 +43,13 @@ def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
 
 
 def draw_samples(
-    path: Path, rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], title: str
-) -> None:
+    rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], title: str
+) -> Figure:
     """Each row's images [N, H, W, C] under their labels; a label that was changed is marked.
 
     A row is (images, true labels, labels trained on), by the client's name.
     """
     from matplotlib.figure import Figure  # not before the ranks are done: they have no use for it
-
-    from extra_utils.plots.run_data import ATTACKER, save
 
     figure = Figure(figsize=(1.35 * COLUMNS, 1.75 * len(rows) + 0.6))
     figure.suptitle(title)
@@ -55,18 +58,16 @@ def draw_samples(
             axes = figure.add_subplot(len(rows), COLUMNS, row * COLUMNS + column + 1)
             axes.imshow(images[column].squeeze(), cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
-            flipped = true[column] != trained[column]
-            text = names[trained[column]]
-            axes.set_title(
-                f"{names[true[column]]}\n→ {text}" if flipped else text,
-                fontsize=8, color=ATTACKER if flipped else "black",
-            )  # fmt: skip
+            label, color, width = names[trained[column]], "black", 0.5
+            if true[column] != trained[column]:
+                label, color, width = f"{names[true[column]]}\n→ {label}", CHANGED, 2.0
+            axes.set_title(label, fontsize=8, color=color)
             for spine in axes.spines.values():
-                spine.set(color=ATTACKER if flipped else "black", linewidth=2 if flipped else 0.5)
+                spine.set(color=color, linewidth=width)
             if column == 0:
                 axes.set_ylabel(client, fontsize=8)
     figure.tight_layout()
-    save(figure, path)
+    return figure
 
 
 def pick_samples(true: Labels, trained: Labels, generator: np.random.Generator) -> Labels:

@@ -1,4 +1,4 @@
-"""Attacks: each is one function and one line in ``ATTACKS``.
+"""Attacks: each is one function that stands in ``ALL``; its name is the config's.
 
 The name of a function's first argument is what it edits: a client's `labels` before its training,
 or the `diff` that it sends after it. The training loop is everybody's; test labels are never
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import AttackConfig, Config
 from extra_utils.config.values import ClassNumber, Count, Fraction, Range
+from extra_utils.my_dataset import Images, Labels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Labels = NDArray[np.int64]
-Images = NDArray[np.uint8]
 Stamp = Callable[[Images], None]  # changes images [N, H, W, C] where they are
+Attack = Callable[..., Any]
+Source = ClassNumber | Literal["all"]
 Factor = Annotated[float, Range(0, 1e6, above=True)]
 
 
@@ -46,9 +47,8 @@ class Poisoned:
 
 
 def label_flip(
-    labels: Labels, setting: Setting, *,
-    source: ClassNumber | Literal["all"] = 1, target: ClassNumber = 4,
-) -> Poisoned:  # fmt: skip
+    labels: Labels, setting: Setting, *, source: Source = 1, target: ClassNumber = 4
+) -> Poisoned:
     """images of one class are trained on as another
 
     `source`: the class whose images get a wrong label; "all": every class y becomes C - 1 - y
@@ -68,9 +68,13 @@ def random_label(labels: Labels, setting: Setting) -> Poisoned:
 
 
 def backdoor(
-    labels: Labels, setting: Setting, *,
-    target: ClassNumber = 0, share: Fraction = 0.5, size: Count = 3,
-) -> Poisoned:  # fmt: skip
+    labels: Labels,
+    setting: Setting,
+    *,
+    target: ClassNumber = 0,
+    share: Fraction = 0.5,
+    size: Count = 3,
+) -> Poisoned:
     """a white patch in a corner of the image is taught to mean one class
 
     `target`: the class that the patch stands for
@@ -132,14 +136,8 @@ def scaling(diff: Tensor, setting: Setting, *, factor: Factor = 10.0) -> Tensor:
     return diff * factor
 
 
-ATTACKS: dict[str, Callable[..., Any]] = {
-    "label_flip": label_flip,
-    "random_label": random_label,
-    "backdoor": backdoor,
-    "sign_flip": sign_flip,
-    "gaussian": gaussian,
-    "scaling": scaling,
-}
+ALL: list[Attack] = [label_flip, random_label, backdoor, sign_flip, gaussian, scaling]
+ATTACKS = {attack.__name__: attack for attack in ALL}
 
 
 def with_drawn_attackers(config: Config) -> Config:

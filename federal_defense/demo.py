@@ -1,9 +1,8 @@
-"""What the two demos share: three clients on real processes, and a matrix printed as a table."""
+"""The article's two demos: three clients on real processes, the last of which may attack."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,46 +16,8 @@ from extra_utils.training.optimizer import Adam
 from get_weight_matrix import class_mean
 
 NUM_CLIENTS, IMAGES_EACH, EPOCHS, BATCH = 3, 400, 4, 32
+ATTACKER = NUM_CLIENTS - 1
 SOURCE, TARGET = 1, 4
-
-
-def own_shard(dataset: Dataset, rank: int) -> tuple[Tensor, Tensor]:
-    """A client's images [N, 3, 32, 32], brought to about -1..1, and labels [N]."""
-    part = slice(rank * IMAGES_EACH, (rank + 1) * IMAGES_EACH)
-    pixels = torch.tensor(dataset.train.images[part]).permute(0, 3, 1, 2)
-    return pixels / 64 - 2, torch.tensor(dataset.train.labels[part])
-
-
-def train_on(model: Net, images: Tensor, labels: Tensor) -> Net:
-    """A copy of the model after some epochs of Adam."""
-    local = copy.deepcopy(model)
-    optimizer = Adam(local.parameters(), lr=0.002)
-    order = torch.Generator().manual_seed(0)
-    for _ in range(EPOCHS):
-        for batch in torch.split(torch.randperm(len(labels), generator=order), BATCH):
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(local(images[batch]), labels[batch])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-    return local
-
-
-def gather_rows(ranks: Ranks, row: Tensor) -> Tensor:
-    """Each rank's row [C] as one matrix [ranks, C], by one all_reduce. All ranks call this."""
-    matrix = torch.zeros(ranks.world_size, len(row), dtype=torch.int64)
-    matrix[ranks.rank] = to_bits(row)
-    ranks.all_reduce(matrix)
-    return from_bits(matrix)
-
-
-def print_table(title: str, rows: dict[str, Sequence[float]]) -> None:
-    """Names down, classes across."""
-    print(title)
-    width = max(len(name) for name in rows)
-    columns = len(next(iter(rows.values())))
-    print(" " * width, *(f"{number:>7}" for number in range(columns)))
-    for name, row in rows.items():
-        print(f"{name:<{width}}", *(f"{value:7.3f}" for value in row))
 
 
 def start_demo(demo: Callable[[Ranks, Dataset], None]) -> None:
@@ -66,25 +27,81 @@ def start_demo(demo: Callable[[Ranks, Dataset], None]) -> None:
 
 
 def show_class_means(ranks: Ranks, dataset: Dataset) -> None:
-    """Trains a client on each rank, then brings the class means together. All ranks call this."""
-    torch.manual_seed(0)
-    model = Net()  # the same on every rank
-    images, labels = own_shard(dataset, ranks.rank)
-    is_attacker = ranks.rank == ranks.world_size - 1
-    if is_attacker:
-        labels = torch.where(labels == SOURCE, TARGET, labels)
-    local = train_on(model, images, labels)
-    matrix = gather_rows(ranks, class_mean(local))  # [clients, C]: the weight matrix
+    """What the clients' class means look like when the last one attacks. All ranks call this."""
+    matrix = weight_matrix(ranks, dataset, is_attacked=True)
     if not ranks.is_main:
         return
-    rows = {f"client {number}": row for number, row in enumerate(matrix.tolist())}
     print("Three clients train the same small network, each on 400 images of its own.")
     print(f"The last one is an attacker: its images of class {SOURCE} are labelled {TARGET}.\n")
-    print_table("The weight matrix, class means of the last layer, clients x classes:", rows)
-    mean = matrix.mean(dim=0)
-    print_table("\nThe all_reduced mean:", {"mean    ": mean.tolist()})
-    print_table("\nHow far each client is from it, times 10:", {
-        name: (10 * (torch.tensor(row) - mean)).tolist() for name, row in rows.items()
-    })  # fmt: skip
+    names = [f"client {number}" for number in range(NUM_CLIENTS)]
+    title = "The weight matrix, class means of the last layer, clients x classes:"
+    print_table(title, names, matrix)
+    mean = matrix.mean(dim=0, keepdim=True)
+    print_table("\nThe all_reduced mean:", ["mean    "], mean)
+    print_table("\nHow far each client is from it, times 10:", names, 10 * (matrix - mean))
     farthest = (matrix - matrix.median(dim=0).values).abs().max(dim=1).values.argmax()
     print(f"\nFarthest from the clients' median: client {int(farthest)}.")
+
+
+def show_client_mean(ranks: Ranks, dataset: Dataset) -> None:
+    """How the clients' mean moves when the last one's training is poisoned. All ranks call this."""
+    honest = weight_matrix(ranks, dataset, is_attacked=False)
+    poisoned = weight_matrix(ranks, dataset, is_attacked=True)
+    if not ranks.is_main:
+        return
+    print("Three clients train twice from the same network; the second time the last one")
+    print(f"labels its images of class {SOURCE} as {TARGET}.\n")
+    means = torch.stack([honest.mean(dim=0), poisoned.mean(dim=0)])
+    names = ["all honest   ", "one poisoned ", "moved, x 10  "]
+    print_table("The mean of the clients' class means:", names, with_move(means))
+    own = torch.stack([honest[ATTACKER], poisoned[ATTACKER]])
+    names = ["honest       ", "poisoned     ", "moved, x 10  "]
+    title = f"\nWhat moved it, client {ATTACKER}'s own class means:"
+    print_table(title, names, with_move(own))
+    first, second, *_ = means.diff(dim=0)[0].abs().argsort(descending=True).tolist()
+    print(f"\nThe mean moves most at class {first}, then {second}: by 1/{NUM_CLIENTS} of the way")
+    print("that the poisoned client itself moved.")
+
+
+def with_move(rows: Tensor) -> Tensor:
+    """Two rows [2, C] and, tenfold, the way from the first to the second."""
+    return torch.cat([rows, 10 * rows.diff(dim=0)])
+
+
+def weight_matrix(ranks: Ranks, dataset: Dataset, *, is_attacked: bool) -> Tensor:
+    """The class means [clients, C] of a client on each rank, trained from one network.
+
+    With ``is_attacked`` the last one flips labels. All ranks call this.
+    """
+    part = slice(ranks.rank * IMAGES_EACH, (ranks.rank + 1) * IMAGES_EACH)
+    images = torch.tensor(dataset.train.images[part]).permute(0, 3, 1, 2) / 64 - 2  # about -1..1
+    labels = torch.tensor(dataset.train.labels[part])
+    if is_attacked and ranks.rank == ATTACKER:
+        labels = torch.where(labels == SOURCE, TARGET, labels)
+    torch.manual_seed(0)
+    model = Net()  # the same on every rank
+    train(model, images, labels)
+    matrix = torch.zeros(NUM_CLIENTS, dataset.num_classes, dtype=torch.int64)
+    matrix[ranks.rank] = to_bits(class_mean(model))
+    ranks.all_reduce(matrix)
+    return from_bits(matrix)
+
+
+def train(model: Net, images: Tensor, labels: Tensor) -> None:
+    """Some epochs of Adam on images [N, 3, 32, 32] and their labels [N]."""
+    optimizer = Adam(model.parameters(), lr=0.002)
+    order = torch.Generator().manual_seed(0)
+    for _ in range(EPOCHS):
+        for batch in torch.split(torch.randperm(len(labels), generator=order), BATCH):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(images[batch]), labels[batch])
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+
+def print_table(title: str, names: list[str], rows: Tensor) -> None:
+    """Names down, classes across."""
+    print(title)
+    print(" " * len(names[0]), *(f"{number:>7}" for number in range(rows.shape[1])))
+    for name, row in zip(names, rows.tolist(), strict=True):
+        print(name, *(f"{value:7.3f}" for value in row))

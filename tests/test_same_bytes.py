@@ -15,6 +15,7 @@ import sys
 from torch import nn
 import extra_utils.model
 import extra_utils.plots.draw
+import extra_utils.plots.style
 import extra_utils.utils
 import main
 
@@ -31,7 +32,8 @@ class NormNet(nn.Module):
 model, config, folder = sys.argv[1:]
 if model == "norm":
     extra_utils.model.Net = NormNet
-extra_utils.plots.draw.draw_run = extra_utils.utils.draw_samples = lambda *_: None  # saves seconds
+extra_utils.plots.draw.draw_run = extra_utils.plots.style.save = lambda *_: None  # saves seconds
+extra_utils.utils.draw_samples = lambda *_: None
 for world_size in (1, 2, 3, 4):
     options = [f"--config={config}", f"--run_dir={folder}/on{world_size}"]
     assert main.main([*options, f"--world_size={world_size}"]) == 0

@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from extra_utils.plots.run_data import HONEST, RunData, read_run, save
+from extra_utils.plots.run_data import RunData, column, read_run
+from extra_utils.plots.style import HONEST, save
 
 ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
 PANELS = {
@@ -17,29 +18,29 @@ PANELS = {
     "source_recall": "recall of the source class (%)",
     "attack_success_rate": "source taken for target (%)",
 }
+Groups = dict[str, list[RunData]]
 
 
 def compare_runs(folders: list[Path]) -> str:
     """Draws ``comparison.png`` beside the first folder; returns a Markdown table and its place."""
-    groups = group_by_setting([read_run(folder) for folder in folders])
+    runs = [read_run(folder) for folder in folders]
+    groups = group_by_setting(runs)
     figure = Figure(figsize=(5 * len(PANELS), 4.5))
-    for number, (key, label) in enumerate(PANELS.items(), start=1):
-        axes = figure.add_subplot(1, len(PANELS), number)
-        for place, (name, runs) in enumerate(groups.items()):
-            draw_group(axes, name, runs, key, HONEST[place % len(HONEST)])
+    for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for number, (name, group) in enumerate(groups.items()):
+            draw_group(axes, name, group, key, HONEST[number % len(HONEST)])
         axes.set(xlabel="round", ylabel=label, ylim=(0, 100))
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
-    datasets = sorted({run.run["dataset"] for runs in groups.values() for run in runs})
-    figure.suptitle(", ".join(datasets))
+    figure.suptitle(", ".join(sorted({run.run["dataset"] for run in runs})))
     path = folders[0].parent / "comparison.png"
     save(figure, path)
     return f"{table(groups)}\n\ncomparison: {path}"
 
 
-def group_by_setting(runs: list[RunData]) -> dict[str, list[RunData]]:
+def group_by_setting(runs: list[RunData]) -> Groups:
     """Runs of one setting, by its name, or by their first folder where two settings share one."""
-    by_setting: dict[str, list[RunData]] = {}
+    by_setting: Groups = {}
     for run in runs:
         by_setting.setdefault(setting(run), []).append(run)
     names = [group[0].config["name"] for group in by_setting.values()]
@@ -61,29 +62,24 @@ def setting(run: RunData) -> str:
 def draw_group(axes: Axes, name: str, runs: list[RunData], key: str, color: object) -> None:
     """The mean over the seeds, and a band from the lowest to the highest."""
     length = min(len(run.rounds) for run in runs)
-    rows = [[run.rounds[i][key] for i in range(length)] for run in runs]
-    if not length or any(value is None for row in rows for value in row):
+    values = np.array([column(run.rounds[:length], key) for run in runs])  # [runs, rounds]
+    if not length or np.isnan(values).any():
         return
-    values = np.array(rows)  # [runs, rounds]
-    places = [row["round"] for row in runs[0].rounds[:length]]
+    places = column(runs[0].rounds[:length], "round")
     label = name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
-    axes.plot(places, values.mean(axis=0), color=color, marker="o", markersize=3, label=label)
+    axes.plot(places, values.mean(axis=0), "o-", color=color, markersize=3, label=label)
     if len(runs) > 1:
         axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)
 
 
-def table(groups: dict[str, list[RunData]]) -> str:
+def table(groups: Groups) -> str:
     """Each run's summary, the mean of its last 3 rounds, averaged over the seeds."""
     lines = ["| run | seeds | accuracy % | loss | source recall % | attack success % |"]
-    lines.append("|---|---|---|---|---|---|")
+    lines.append("|---" * 6 + "|")
     for name, runs in groups.items():
-        cells = [_cell(runs, key) for key in ("accuracy", "loss", *list(PANELS)[1:])]
+        summaries = [run.summary for run in runs if run.summary]
+        keys = ("accuracy", "loss", "source_recall", "attack_success_rate")
+        means = [column(summaries, key).mean() if summaries else np.nan for key in keys]
+        cells = ["-" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
         lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _cell(runs: list[RunData], key: str) -> str:
-    values = [run.summary[key] for run in runs if run.summary]
-    if not values or any(value is None for value in values):
-        return "-"
-    return f"{np.mean(values):.2f}"

@@ -1,50 +1,38 @@
-"""What the pictures share: how a run is read back, the colours, and how a figure is saved."""
+"""A run's folder read back, with what is damaged left out."""
 
 from __future__ import annotations
 
-import io
 import sys
-import warnings
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from extra_utils.basics.errors import ConfigError, describe_os_error
-from extra_utils.basics.files import write_whole
 from extra_utils.config.reader import read_json
 from extra_utils.config.values import CountOrZero, Range, check_value
 from extra_utils.run.metrics import FILE_NAME, Row, read_metrics
 
-GLOBAL, ATTACKER = "black", "crimson"
-HONEST = [mpl.colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]  # no red, no grey
-CELL_TEXT_LIMIT = 20
-MOST_NAMES = 40  # rows or columns that are named
+Array = NDArray[np.float64]
 MOST_PROBLEMS = 10  # lines of a damaged run that are named; the others are counted
 LONGEST_TEXT = 60  # letters of a name in a picture
-
-mpl.rcParams["text.parse_math"] = False  # a $ in a name is a $
-mpl.rcParams.update({"font.sans-serif": [
-    "DejaVu Sans", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS"
-]})  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RunData:
-    """A run's folder as it was read: the config, and metrics.jsonl's rows by kind."""
+    """The config, and metrics.jsonl's rows by kind, in the order of their rounds."""
 
     folder: Path
     config: dict[str, Any]
     run: Row
-    points: list[Row] = field(default_factory=list)
-    clients: list[Row] = field(default_factory=list)
-    rounds: list[Row] = field(default_factory=list)
-    summary: Row | None = None
+    points: list[Row]
+    clients: list[Row]
+    rounds: list[Row]
+    summary: Row | None
 
     @property
     def title(self) -> str:
@@ -81,29 +69,25 @@ def read_run(folder: Path) -> RunData:
         rows, problems = read_metrics(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: is not a run's folder: {describe_os_error(error)}") from None
-    by_kind: dict[str, list[Row]] = {}
+    by_kind: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        by_kind.setdefault(row["kind"], []).append(row)
-    if "run" not in by_kind:
+        by_kind[row["kind"]].append(row)
+    if not by_kind["run"]:
         reason = problems[0] if problems else f"{folder / FILE_NAME}: is empty"
         raise ConfigError(f"{folder}: its run cannot be drawn: {reason}")
     run = by_kind["run"][0]
     run["dataset"] = readable(run["dataset"])
     run["class_names"] = [readable(name) for name in run["class_names"]]
     config = _read_config(folder, len(run["class_names"]), problems)
-    for line in problems[:MOST_PROBLEMS]:
-        print(f"note: left out: {line}", file=sys.stderr)
-    if len(problems) > MOST_PROBLEMS:
-        print(f"note: left out: {len(problems) - MOST_PROBLEMS} more", file=sys.stderr)
-    return RunData(
-        folder,
-        config,
-        run,
-        points=sorted(by_kind.get("point", []), key=lambda row: (row["round"], row["step"])),
-        clients=sorted(by_kind.get("client", []), key=lambda row: (row["round"], row["client"])),
-        rounds=sorted(by_kind.get("round", []), key=lambda row: row["round"]),
-        summary=by_kind["summary"][-1] if "summary" in by_kind else None,
-    )
+    if more := problems[MOST_PROBLEMS:]:
+        problems = [*problems[:MOST_PROBLEMS], f"{len(more)} more"]
+    for problem in problems:
+        print(f"note: left out: {problem}", file=sys.stderr)
+    points = sorted(by_kind["point"], key=itemgetter("round", "step"))
+    clients = sorted(by_kind["client"], key=itemgetter("round", "client"))
+    rounds = sorted(by_kind["round"], key=itemgetter("round"))
+    summary = by_kind["summary"][-1] if by_kind["summary"] else None
+    return RunData(folder, config, run, points, clients, rounds, summary)
 
 
 def _read_config(folder: Path, num_classes: int, problems: list[str]) -> dict[str, Any]:
@@ -131,36 +115,6 @@ def readable(text: str) -> str:
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as PNG, whole or not at all."""
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for what no font has
-        figure.savefig(
-            buffer, format="png", dpi=120, bbox_inches="tight", metadata={"Software": ""}
-        )
-    write_whole(path, buffer.getvalue())
-
-
-def draw_matrix(
-    axes: Axes, values: NDArray[np.float64], columns: list[str],
-    *, numbers: str, shades: NDArray[np.float64] | None = None,
-) -> None:  # fmt: skip
-    """A matrix [rows, columns] in colours, with its numbers (``numbers`` is their format).
-
-    ``shades`` [rows, columns]: what the colours show instead, blue below 0 and red above. A large
-    matrix is drawn without its numbers.
-    """
-    shown = values if shades is None else shades
-    largest = float(np.abs(shown).max()) or 1.0
-    low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
-    image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
-    if len(columns) <= MOST_NAMES:
-        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
-    if max(values.shape) <= CELL_TEXT_LIMIT:
-        for (row, column), value in np.ndenumerate(values):
-            color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
-            text = format(value, numbers)
-            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
-    assert axes.figure is not None
-    axes.figure.colorbar(image, ax=axes)
+def column(rows: list[Row], key: str) -> Array:
+    """One figure of each row [n], NaN where it is null."""
+    return np.array([row[key] for row in rows], dtype=np.float64)

@@ -1,6 +1,6 @@
 """Every defence in every setting, as one table and one figure.
 
-    python -m federal_defense.benchmark.__main__ --config configs/defence_benchmark.json
+    python -m federal_defense.benchmark --config configs/defence_benchmark.json
 
 Each cell is a run of main.py in a folder of its own; called again, it goes on where it stopped.
 Rules that need the number of attackers are told the true one.
@@ -20,64 +20,44 @@ from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, report
 from extra_utils.basics.files import write_whole
 from extra_utils.config.reader import parse_arguments
 from federal_defense.benchmark.plan import Cell, Plan, read_plan
-from federal_defense.benchmark.results import collect, draw, is_done, table
+from federal_defense.benchmark.results import is_done, publish
 
 MAIN = Path(__file__).parents[2] / "main.py"
+
+
+def config_file(plan: Plan, cell: Cell) -> tuple[Path, str]:
+    """Where a run's config lies, and what stands in it."""
+    text = json.dumps(plan.config_of(cell), indent=2) + "\n"
+    return plan.output_dir / f"{cell.name}.json", text
 
 
 def check_output(plan: Plan) -> None:
     """Raises ConfigError where a run in the output folder is not this plan's."""
     for cell in plan.cells():
-        config = config_file(plan, cell)
-        if config.is_file() and config.read_text(encoding="utf-8") != config_text(plan, cell):
-            raise ConfigError(
-                f"output_dir: got {plan.output_dir}, where {config.name} is of another plan; must "
-                "be a new folder"
-            )
+        path, text = config_file(plan, cell)
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            other = f"where {path.name} is of another plan"
+            raise ConfigError(f"output_dir: got {plan.output_dir}, {other}; must be a new folder")
 
 
-def config_file(plan: Plan, cell: Cell) -> Path:
-    return plan.output_dir / f"{cell.name}.json"
+def run_cell(plan: Plan, cell: Cell) -> str:
+    """Brings a run to its end; says why it ended early, if it did.
 
-
-def config_text(plan: Plan, cell: Cell) -> str:
-    return json.dumps(plan.config_of(cell), indent=2) + "\n"
-
-
-def run_cell(plan: Plan, cell: Cell) -> None:
-    """Brings a run to its end. Raises RunFailed where it ends early, ConfigError where main.py
-    finds its input wrong."""
-    folder, config = plan.output_dir / cell.name, config_file(plan, cell)
+    Raises ConfigError where main.py finds its input wrong.
+    """
+    folder = plan.output_dir / cell.name
     if is_done(folder):
-        return
-    write_whole(config, config_text(plan, cell).encode())
+        return ""
+    path, text = config_file(plan, cell)
+    write_whole(path, text.encode())
     begun = (folder / "config.json").is_file()
-    options = [f"--resume={folder}"] if begun else [f"--config={config}", f"--run_dir={folder}"]
+    options = [f"--resume={folder}"] if begun else [f"--config={path}", f"--run_dir={folder}"]
     done = subprocess.run([sys.executable, str(MAIN), *options], capture_output=True, text=True)
-    if done.returncode:
-        _, _, reason = done.stderr.rpartition("error: ")
-        reason = f"{cell.name}: {reason.strip() or f'ended with exit status {done.returncode}'}"
-        raise ConfigError(reason) if done.returncode == 2 else RunFailed(reason)
-
-
-def run_cells(plan: Plan) -> list[str]:
-    """Runs what is not done; what became of the runs that ended early."""
-    failures = []
-    for cell in tqdm(list(plan.cells()), unit="run", disable=None):
-        try:
-            run_cell(plan, cell)
-        except RunFailed as failure:
-            failures.append(str(failure))
-    return failures
-
-
-def publish(plan: Plan) -> None:
-    """Writes and prints the table and the figure of all runs that are done."""
-    results = collect(plan)
-    if results:
-        text = table(plan, results)
-        write_whole(plan.output_dir / "benchmark.md", (text + "\n").encode())
-        print(f"{text}\n\nfigure: {draw(plan, results)}")
+    _, _, reason = done.stderr.rpartition("error: ")
+    reason = f"{cell.name}: {reason.strip() or f'ended with exit status {done.returncode}'}"
+    if done.returncode == 2:
+        raise ConfigError(reason)
+    return reason if done.returncode else ""
 
 
 def main(argv: list[str]) -> int:
@@ -90,7 +70,8 @@ def main(argv: list[str]) -> int:
         plan.output_dir.mkdir(parents=True, exist_ok=True)
         check_output(plan)
         try:
-            failures = run_cells(plan)
+            cells = tqdm(plan.cells(), unit="run", disable=None)
+            failures = [failure for cell in cells if (failure := run_cell(plan, cell))]
         finally:
             publish(plan)
         if failures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +13,9 @@ from extra_utils.config.rules import check_rules, resolve
 from extra_utils.config.values import Count, CountOrZero, Fraction, check_value
 from federal_defense.rules.table import DEFENSES, TABLES, check_bounds
 
-KEYS = {"comment": str, "base": dict, "attack": dict, "fractions": list[Fraction],
-        "partitions": list[str], "seeds": list[CountOrZero], "defenses": list[str],
-        "output_dir": str}  # fmt: skip
-OPTIONAL = ("comment", "defenses")
+LISTS = {"fractions": list[Fraction], "partitions": list[str], "seeds": list[CountOrZero]}
+REQUIRED: dict[str, Any] = {"base": dict, "attack": dict, **LISTS, "output_dir": str}
+OPTIONAL = {"comment": str, "defenses": list[str]}
 OF_CELLS = ("name", "partition", "seed", "attack", "defense", "clients_per_round")  # not in base
 
 
@@ -47,50 +46,50 @@ class Plan:
     refused: dict[tuple[float, str], str] = field(default_factory=dict)
     """By fraction and rule: the bound of a theorem that does not cover it. No cell has it."""
 
-    def cells(self) -> Iterator[Cell]:
+    def settings(self) -> list[tuple[str, float]]:
+        return list(itertools.product(self.partitions, self.fractions))
+
+    def cells(self) -> list[Cell]:
         """Seed by seed, so that a benchmark that is stopped early has whole tables."""
-        for seed in self.seeds:
-            for partition in self.partitions:
-                for fraction in self.fractions:
-                    for defense in self.defenses:
-                        if (fraction, defense) not in self.refused:
-                            yield Cell(partition, fraction, defense, seed)
+        return [
+            Cell(partition, fraction, defense, seed)
+            for seed in self.seeds
+            for partition, fraction in self.settings()
+            for defense in self.defenses
+            if (fraction, defense) not in self.refused
+        ]
 
     def num_attackers(self, fraction: float) -> int:
         return round(fraction * int(self.base["num_clients"]))
 
     def config_of(self, cell: Cell) -> dict[str, Any]:
         """The run's config."""
-        own: dict[str, Any] = {"name": cell.defense}
+        defense: dict[str, Any] = {"name": cell.defense}
         if cell.defense in ("krum", "multi_krum"):
-            own["f"] = self.num_attackers(cell.fraction)
+            defense["f"] = self.num_attackers(cell.fraction)
         if cell.defense == "trimmed_mean":
-            own["beta"] = self.num_attackers(cell.fraction) / self.base["num_clients"]
-        return {
-            **self.base,
-            "name": cell.name,
-            "partition": cell.partition,
-            "seed": cell.seed,
-            "attack": {**self.attack, "fraction": cell.fraction},
-            "defense": own,
-        }
+            defense["beta"] = self.num_attackers(cell.fraction) / self.base["num_clients"]
+        attack = {**self.attack, "fraction": cell.fraction}
+        own = {"name": cell.name, "partition": cell.partition, "seed": cell.seed}
+        return {**self.base, **own, "attack": attack, "defense": defense}
 
 
 def read_plan(path: Path) -> Plan:
     """Raises ConfigError where the file is wrong, whichever of its runs would show it."""
     values = read_json(path)
+    hints = REQUIRED | OPTIONAL
     for key, value in values.items():
-        check_known(str(path), key, KEYS)
-        values[key] = check_value(str(path), key, value, KEYS[key])
-    missing = [key for key in KEYS if key not in values and key not in OPTIONAL]
-    if missing:
-        raise ConfigError(f"{path}: {missing[0]}: is missing")
+        check_known(str(path), key, hints)
+        values[key] = check_value(str(path), key, value, hints[key])
+    for key in REQUIRED:
+        if key not in values:
+            raise ConfigError(f"{path}: {key}: is missing")
     values.pop("comment", None)
     for name in values.setdefault("defenses", list(DEFENSES)):
         check_known(f"{path}: defenses", name, DEFENSES)
     check_shape(path, values)
     plan = Plan(**{**values, "output_dir": Path(values["output_dir"])})
-    for cell in list(plan.cells()):
+    for cell in plan.cells():
         check_cell(path, plan, cell)
     return plan
 
@@ -102,10 +101,10 @@ def check_shape(path: Path, values: dict[str, Any]) -> None:
     for key in OF_CELLS:
         if key in base:
             raise ConfigError(f"{path}: base.{key}: must not be there: the benchmark sets it")
-    for key in ("fractions", "partitions", "seeds", "defenses"):
+    for key in (*LISTS, "defenses"):
         if len(set(values[key])) != len(values[key]) or not values[key]:
-            raise ConfigError(f"{path}: {key}: got {show(values[key])}, must be one or more, "
-                              "each once")  # fmt: skip
+            got = show(values[key])
+            raise ConfigError(f"{path}: {key}: got {got}, must be one or more, each once")
     for fraction in values["fractions"]:
         if fraction and not round(fraction * base["num_clients"]):
             few = f"{fraction:g} of {base['num_clients']} clients is nobody"

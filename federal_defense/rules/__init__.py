@@ -1,4 +1,1 @@
-"""How the clients' updates become one.
-
-May import: basics, config, aggregation, two_means, class_mean.
-"""
+"""Aggregation rules. May import: basics, config, aggregation, two_means, class_mean."""

@@ -21,9 +21,7 @@ def krum(updates: Updates, state: State, *, f: CountOrZero = 1) -> Aggregate:
 
     Source: Blanchard et al., NeurIPS 2017.
     """
-    scores = krum_scores(updates.gram(), f)
-    flagged = np.arange(len(scores)) != scores.argmin()  # of equal ones the lowest client
-    return without(updates, flagged, state)
+    return multi_krum(updates, state, f=f, m=1)
 
 
 def multi_krum(
@@ -38,7 +36,8 @@ def multi_krum(
     """
     scores = krum_scores(updates.gram(), f)
     flagged = np.ones(len(scores), dtype=bool)
-    flagged[np.argsort(scores, kind="stable")[: m or len(scores) - f]] = False
+    nearest = np.argsort(scores, kind="stable")  # of equal ones the lowest client comes first
+    flagged[nearest[: m or len(scores) - f]] = False
     return without(updates, flagged, state)
 
 

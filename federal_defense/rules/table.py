@@ -1,8 +1,8 @@
-"""Aggregation rules: how the clients' updates become one. ``DEFENSES`` maps a name to a function;
-its keyword-only parameters, with their types and defaults, are the rule's keys in the config.
+"""All aggregation rules by name, and what each of them asks of a run.
 
-A rule is a function (this round's updates, its own state) -> ``Aggregate``. ``BOUNDS`` holds what
-a rule's theorem asks of n, the clients of a round.
+A rule is a function (this round's updates, its own state) -> ``Aggregate``; its keyword-only
+parameters, with their types and defaults, are its keys in the config. ``BOUNDS`` holds what a
+rule's theorem asks of n, the clients of a round.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from federal_defense.rules.distances import geometric_median, krum, multi_krum, 
 from federal_defense.rules.output_layer import foolsgold, lfighter, oracle, tolpegin
 
 Rule = Callable[..., Aggregate]
+Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
 
 
 def mean(updates: Updates, state: State) -> Aggregate:
@@ -32,29 +33,20 @@ def mean(updates: Updates, state: State) -> Aggregate:
     return Aggregate(by_samples(updates), state=state)
 
 
-DEFENSES: dict[str, Rule] = {
-    "mean": mean,
-    "median": median,
-    "trimmed_mean": trimmed_mean,
-    "krum": krum,
-    "multi_krum": multi_krum,
-    "geometric_median": geometric_median,
-    "norm_clipping": norm_clipping,
-    "foolsgold": foolsgold,
-    "tolpegin": tolpegin,
-    "lfighter": lfighter,
-    "class_mean": class_mean,
-    "oracle": oracle,
-}
+OF_COORDINATES: list[Rule] = [mean, median, trimmed_mean]
+OF_DISTANCES: list[Rule] = [krum, multi_krum, geometric_median, norm_clipping]
+OF_OUTPUT_LAYERS: list[Rule] = [foolsgold, tolpegin, lfighter, class_mean, oracle]
+DEFENSES = {rule.__name__: rule for rule in (*OF_COORDINATES, *OF_DISTANCES, *OF_OUTPUT_LAYERS)}
 TABLES: Tables = {"attack": ATTACKS, "defense": DEFENSES}  # of the config's nested keys
-BOUNDS: dict[str, list[tuple[str, Callable[[int, dict[str, Any]], bool]]]] = {
+FEW_ATTACKERS: Bound = ("n >= 2f+3", lambda n, own: n >= 2 * own["f"] + 3)
+BOUNDS: dict[str, list[Bound]] = {
     "trimmed_mean": [
         ("beta < 1/2", lambda _, own: own["beta"] < 0.5),
         ("n > 2 floor(beta n)", lambda n, own: n > 2 * num_trimmed(n, own["beta"])),
     ],
-    "krum": [("n >= 2f+3", lambda n, own: n >= 2 * own["f"] + 3)],
+    "krum": [FEW_ATTACKERS],
     "multi_krum": [
-        ("n >= 2f+3", lambda n, own: n >= 2 * own["f"] + 3),
+        FEW_ATTACKERS,
         ("m <= n-f", lambda n, own: own["m"] is None or own["m"] <= n - own["f"]),
     ],
     "foolsgold": [("n >= 2", lambda n, _: n >= 2)],

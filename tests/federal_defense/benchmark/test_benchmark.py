@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from extra_utils.plots.run_data import read_run
 from federal_defense.benchmark import __main__ as benchmark
 from federal_defense.benchmark.plan import read_plan
 from federal_defense.benchmark.results import Spread, figures_of, spread_of, text_of
@@ -65,7 +66,7 @@ def test_a_runs_figures_are_those_of_its_last_rounds(tmp_path: Path) -> None:
     run = {"kind": "run", "dataset": "d", "synthetic": False, "class_names": ["a"],
            "class_counts": [[9]] * 5}  # fmt: skip
     write_run(tmp_path / "run", [run, *rows, summary])
-    assert figures_of(tmp_path / "run") == {
+    assert figures_of(read_run(tmp_path / "run")) == {
         "accuracy": 50.0, "source_recall": 40.0, "attack_success_rate": 3.0, "precision": 75.0,
         "recall": 66.6, "flagged": pytest.approx(100 / 12),
     }  # fmt: skip

@@ -1,0 +1,28 @@
+"""What all pictures share: colours, fonts, and how a figure is saved."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from extra_utils.basics.files import write_whole
+
+GLOBAL, ATTACKER = "black", "crimson"
+HONEST = [mpl.colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]  # no red, no grey
+CHINESE_FONTS = ["Noto Sans CJK SC", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS"]
+
+mpl.rcParams["text.parse_math"] = False  # a $ in a name is a $
+mpl.rcParams["font.sans-serif"] = ["DejaVu Sans", *CHINESE_FONTS]
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes the figure as PNG, whole or not at all."""
+    buffer, no_version = io.BytesIO(), {"Software": ""}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for what no font has
+        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", metadata=no_version)
+    write_whole(path, buffer.getvalue())
