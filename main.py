@@ -123,14 +123,15 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     """Every picture of a finished run."""
     from client import sample_rows
     from extra_utils.plots.draw import draw_run
-    from extra_utils.plots.style import save
+    from extra_utils.plots.style import ATTACKER, save
     from extra_utils.utils import draw_samples
 
     dataset = open_dataset(data_folder)
     draw_run(run_dir)
     title = f"{config.name}: {dataset.info.name}, labels trained on"
     rows = sample_rows(config, dataset)
-    save(draw_samples(rows, dataset.info.class_names, title), run_dir / "samples.png")
+    names = dataset.info.class_names
+    save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
 
 
 def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Places]:

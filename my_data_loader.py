@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import as_strided
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from extra_utils.basics.random_streams import Purpose, stream
@@ -188,28 +188,8 @@ def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:
 
     Why mirrored and not black: the main job without attack ended at 61.8 % instead of 59.7 %.
     """
-    size, height, width, channels = images.shape
-    padded = reflect(images, padding)
-    image, row, pixel, value = padded.strides
-    places = 2 * padding + 1
-    windows = as_strided(  # [B, down, right, H, W * C]: a window's rows lie in one piece
-        padded,
-        (size, places, places, height, width * channels),
-        (image, row, pixel, row, value),
-    )
-    cut: Images = windows[np.arange(size), down, right].reshape(images.shape)
+    border = (padding, padding)
+    padded = np.pad(images, ((0, 0), border, border, (0, 0)), mode="reflect")
+    windows = sliding_window_view(padded, images.shape[1:], axis=(1, 2, 3))
+    cut: Images = windows[np.arange(len(images)), down, right, 0]  # of [B, down, right, 1, H, W, C]
     return cut
-
-
-def reflect(images: Images, padding: int) -> Images:
-    """Images [B, H, W, C] with ``padding`` more pixels on each side, as ``np.pad``'s "reflect"."""
-    size, height, width, channels = images.shape
-    shape = (size, height + 2 * padding, width + 2 * padding, channels)
-    padded = np.empty(shape, dtype=images.dtype)
-    inner = padded[:, padding : padding + height]
-    inner[:, :, padding : padding + width] = images
-    inner[:, :, :padding] = images[:, :, padding:0:-1]
-    inner[:, :, padding + width :] = images[:, :, -2 : -2 - padding : -1]
-    padded[:, :padding] = inner[:, padding:0:-1]
-    padded[:, padding + height :] = inner[:, -2 : -2 - padding : -1]
-    return padded

@@ -10,6 +10,7 @@ from extra_utils.basics.random_streams import Purpose, torch_seed
 from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.my_dataset import Dataset
+from extra_utils.training.pooling import conv_max_pool2d
 from extra_utils.training.start_weights import load_weights
 from extra_utils.training.sync_batch_norm import with_shared_statistics
 
@@ -33,8 +34,8 @@ class Net(nn.Module):
         self.fc3 = nn.Linear(84, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(conv_and_halve(self.conv1, images))  # [B, 6, 14, 14] of 32 x 32
-        x = F.relu(halve(self.conv2(x)))  # [B, 16, 5, 5]
+        x = F.relu(conv_max_pool2d(self.conv1, images))  # [B, 6, 14, 14] of 32 x 32
+        x = F.relu(conv_max_pool2d(self.conv2, x))  # [B, 16, 5, 5]
         x = F.relu(self.fc1(x.flatten(1)))
         x = F.relu(self.fc2(x))
         logits: Tensor = self.fc3(x)  # [B, C]
@@ -56,45 +57,11 @@ class MnistNet(nn.Module):
         self.fc2 = nn.Linear(50, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(conv_and_halve(self.conv1, images))  # [B, 10, 12, 12] of 28 x 28
-        x = F.relu(halve(self.conv2(x)))  # [B, 20, 4, 4]
+        x = F.relu(conv_max_pool2d(self.conv1, images))  # [B, 10, 12, 12] of 28 x 28
+        x = F.relu(conv_max_pool2d(self.conv2, x))  # [B, 20, 4, 4]
         x = F.relu(self.fc1(x.flatten(1)))
         logits: Tensor = self.fc2(F.dropout(x, 0.5, self.training))  # [B, C]
         return logits
-
-
-def halve(x: Tensor) -> Tensor:
-    """``F.max_pool2d(x, 2)`` to the bit, and without gradients in an eighth of its time.
-
-    x [B, C, H, W] as channels_last: the larger of neighbouring lines, then of neighbouring pixels,
-    where torch compares the few channels of single pixels.
-    """
-    if torch.is_grad_enabled() or not x.is_contiguous(memory_format=torch.channels_last):
-        return F.max_pool2d(x, 2)
-    height, width = (side // 2 * 2 for side in x.shape[2:])
-    pixels = x.permute(0, 2, 3, 1)[:, :height, :width]  # [B, H, W, C]
-    lines = torch.maximum(pixels[:, 0::2], pixels[:, 1::2])
-    pairs = torch.maximum(lines[:, :, 0::2], lines[:, :, 1::2])
-    return pairs.permute(0, 3, 1, 2)
-
-
-def conv_and_halve(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """``F.max_pool2d(conv(x), 2)``, without gradients in half of its time.
-
-    x [B, C, H, W] as channels_last, ``conv`` of few output channels and without padding. Four
-    shifted copies of its kernel give the four pixels that are pooled as channels of one: with four
-    times the channels the processor's wide instructions are full.
-    """
-    if torch.is_grad_enabled():
-        return halve(conv(x))
-    assert conv.bias is not None
-    corners = [(right, 1 - right, down, 1 - down) for down in (0, 1) for right in (0, 1)]
-    kernels = torch.cat([F.pad(conv.weight, corner) for corner in corners])  # [4 O, C, K+1, K+1]
-    kernels = kernels.contiguous(memory_format=torch.channels_last)
-    pixels = F.conv2d(x, kernels, conv.bias.repeat(4), stride=2)  # [B, 4 O, H / 2, W / 2]
-    upper, lower = pixels.chunk(2, dim=1)
-    left, right = torch.maximum(upper, lower).chunk(2, dim=1)
-    return torch.maximum(left, right)
 
 
 def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) -> nn.Module:

@@ -9,7 +9,7 @@ import json
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,27 +67,14 @@ class Dataset:
 def save_dataset(folder: Path, dataset: Dataset) -> None:
     """Writes the arrays and, last, the JSON file that says what they are, with their checksums."""
     checksums = {}
-    for name, split in zip(SPLITS, (dataset.train, dataset.test), strict=True):
-        for part, array in (("images", split.images), ("labels", split.labels)):
-            path = folder / f"{name}_{part}.npy"
-            with naming(path), path.open("wb") as file:
-                np.save(counted := Checksummed(file), array)
-                checksums[path.name] = counted.checksum
+    for name, array in _arrays(dataset).items():
+        # not "wb", with which NumPy's error does not say that the disk is full
+        with naming(folder / name), (folder / name).open("w+b") as file:
+            np.save(file, array)
+        checksums[name] = zlib.crc32(np.ascontiguousarray(array).data)
     content = {"info": asdict(dataset.info), "checksums": checksums}
     with naming(folder / INFO):
         (folder / INFO).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-
-
-class Checksummed:
-    """A file open for writing that keeps the checksum of what was written."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.checksum = 0
-        self._file = file
-
-    def write(self, block: bytes) -> int:
-        self.checksum = zlib.crc32(block, self.checksum)
-        return self._file.write(block)
 
 
 def open_dataset(folder: Path) -> Dataset:
@@ -95,26 +82,33 @@ def open_dataset(folder: Path) -> Dataset:
 
     Raises ValueError or OSError where the folder does not hold a whole data set.
     """
-    info = DatasetInfo(**json.loads((folder / INFO).read_text(encoding="utf-8"))["info"])
     train, test = (_open_split(folder, name) for name in SPLITS)
-    return Dataset(info, train, test)
-
-
-def fingerprint(folder: Path) -> dict[str, object]:
-    """What a data set is, without reading it."""
-    content = json.loads((folder / INFO).read_text(encoding="utf-8"))
-    info, sums = content["info"], repr(sorted(content["checksums"].items()))
-    named = {"dataset": info["name"], "synthetic": info["synthetic"]}
-    return {**named, "checksum": zlib.crc32(sums.encode())}
+    return Dataset(DatasetInfo(**_description(folder)["info"]), train, test)
 
 
 def check_whole(folder: Path) -> None:
     """Looks at every byte. Raises KeyError, ValueError, TypeError, EOFError or OSError."""
-    checksums = json.loads((folder / INFO).read_text(encoding="utf-8"))["checksums"]
-    open_dataset(folder)
-    for name, checksum in checksums.items():
-        if zlib.crc32(np.memmap(folder / name, mode="r").data) != checksum:
+    checksums = _description(folder)["checksums"]
+    for name, array in _arrays(open_dataset(folder)).items():
+        if zlib.crc32(array.data) != checksums[name]:
             raise ValueError(f"the checksum of {name} does not fit")
+
+
+def fingerprint(folder: Path) -> dict[str, Any]:
+    """What the data set in a cache folder is, for those who must all hold the same one.
+
+    Its name, whether it is synthetic, its class names, its numbers of images, and one checksum
+    over those that were written with the arrays; the arrays are not read for it.
+    """
+    dataset, checksums = open_dataset(folder), _description(folder)["checksums"]
+    return {
+        "name": dataset.info.name,
+        "synthetic": dataset.info.synthetic,
+        "class_names": dataset.info.class_names,
+        "num_train": len(dataset.train),
+        "num_test": len(dataset.test),
+        "checksum": f"{zlib.crc32(json.dumps(checksums, sort_keys=True).encode()):08x}",
+    }
 
 
 def describe_pixels(images: Images) -> tuple[list[float], list[float]]:
@@ -147,9 +141,25 @@ def balanced_subset(labels: Labels, size: int, generator: np.random.Generator) -
     return np.sort(first)
 
 
+def _description(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / INFO).read_text(encoding="utf-8"))
+    return content
+
+
+def _arrays(dataset: Dataset) -> dict[str, Images | Labels]:
+    """By the names of their files."""
+    return {
+        "train_images.npy": dataset.train.images,
+        "train_labels.npy": dataset.train.labels,
+        "test_images.npy": dataset.test.images,
+        "test_labels.npy": dataset.test.labels,
+    }
+
+
 def _open_split(folder: Path, name: str) -> Split:
     images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
     labels = np.load(folder / f"{name}_labels.npy")
-    if images.ndim != 4 or images.dtype != np.uint8 or len(images) != len(labels):
+    kinds = (images.dtype, images.ndim, labels.dtype)
+    if kinds != (np.uint8, 4, np.int64) or len(images) != len(labels):
         raise ValueError(f"{folder}: the {name} arrays do not fit together")
     return Split(images, labels)

@@ -1,4 +1,4 @@
-"""The class table and the image viewer."""
+"""The split into training and validation, the class table, and the image viewer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 CLASS_INDICES = "class_indices.json"
 COLUMNS = 8  # images in a row of the viewer
-CHANGED = "crimson"  # a label that an attacker changed; the colour of attackers in all pictures
 
 
 def split_by_class(
@@ -43,9 +42,9 @@ def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
 
 
 def draw_samples(
-    rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], title: str
+    rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], title: str, changed: str
 ) -> Figure:
-    """Each row's images [N, H, W, C] under their labels; a label that was changed is marked.
+    """Each row's images [N, H, W, C] under their labels, changed ones in the colour ``changed``.
 
     A row is (images, true labels, labels trained on), by the client's name.
     """
@@ -53,19 +52,18 @@ def draw_samples(
 
     figure = Figure(figsize=(1.35 * COLUMNS, 1.75 * len(rows) + 0.6))
     figure.suptitle(title)
-    for row, (client, (images, true, trained)) in enumerate(rows.items()):
-        for column in range(min(COLUMNS, len(images))):
+    for row, (client, samples) in enumerate(rows.items()):
+        for column, (image, true, trained) in enumerate(zip(*samples, strict=True)):
             axes = figure.add_subplot(len(rows), COLUMNS, row * COLUMNS + column + 1)
-            axes.imshow(images[column].squeeze(), cmap="gray", vmin=0, vmax=255)
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
-            label, color, width = names[trained[column]], "black", 0.5
-            if true[column] != trained[column]:
-                label, color, width = f"{names[true[column]]}\n→ {label}", CHANGED, 2.0
-            axes.set_title(label, fontsize=8, color=color)
+            axes.set_ylabel("" if column else client, fontsize=8)
+            is_changed = true != trained
+            text = f"{names[true]}\n→ {names[trained]}" if is_changed else names[trained]
+            color = changed if is_changed else "black"
+            axes.set_title(text, fontsize=8, color=color)
             for spine in axes.spines.values():
-                spine.set(color=color, linewidth=width)
-            if column == 0:
-                axes.set_ylabel(client, fontsize=8)
+                spine.set(color=color, linewidth=2 if is_changed else 0.5)
     figure.tight_layout()
     return figure
 

@@ -18,7 +18,7 @@ from extra_utils.basics.files import one_at_a_time
 from extra_utils.my_dataset import Dataset, check_whole, save_dataset
 
 CACHE_NAME = ".fl-cache"
-FORMAT = 3  # goes up when the files or what is in them change
+FORMAT = 4  # goes up when the files or what is in them change
 BUILDING = ".building-"  # begins the name of a folder that is being built
 
 

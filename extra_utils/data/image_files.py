@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +32,8 @@ class ImageFolder:
     folder: Path
     class_names: list[str]
     labels: list[int] = field(default_factory=list)
-    stamps: list[tuple[str, int, int]] = field(default_factory=list)  # name, bytes, time in ns
+    stamps: list[tuple[str, int, int]] = field(default_factory=list)  # path, bytes, time in ns
     refused: list[str] = field(default_factory=list)  # links that leave the folder
-
-    def paths(self) -> list[str]:
-        """Every file, in the order of ``labels``."""
-        folders = [str(self.folder / name) for name in self.class_names]
-        pairs = zip(self.labels, self.stamps, strict=True)
-        return [f"{folders[label]}{os.sep}{stamp[0]}" for label, stamp in pairs]
 
 
 def scan_class_names(folder: Path) -> list[str]:
@@ -56,30 +51,30 @@ def scan_folder(folder: Path) -> ImageFolder:
     found = ImageFolder(folder, scan_class_names(folder))
     root = os.path.realpath(folder)
     for label, class_name in enumerate(found.class_names):
-        path = str(folder / class_name)
-        if not _is_inside(path, root):
+        if not _is_inside(path := str(folder / class_name), root):
             found.refused.append(f"{path}: a link out of {folder}")
             continue
-        stamps = sorted(_scan(path, "", root, found.refused))
+        stamps = sorted(_scan(path, class_name, root, found.refused))
         found.stamps += stamps
         found.labels += [label] * len(stamps)
     return found
 
 
 def _scan(
-    folder: str, prefix: str, root: str, refused: list[str]
+    folder: str, below_root: str, root: str, refused: list[str]
 ) -> Iterator[tuple[str, int, int]]:
-    """Every file below a class's folder: its path from there, its bytes, its time in ns."""
+    """Every file below a class's folder: its path from the root, its bytes, its time in ns."""
     for entry in os.scandir(folder):
+        path = f"{below_root}{os.sep}{entry.name}"
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _scan(entry.path, f"{prefix}{entry.name}{os.sep}", root, refused)
+            yield from _scan(entry.path, path, root, refused)
         elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
             kind = "a link to no file in" if entry.is_symlink() else "no file, in"
             refused.append(f"{entry.path}: {kind} {root}")
         else:
-            yield prefix + entry.name, entry.stat().st_size, entry.stat().st_mtime_ns
+            yield path, entry.stat().st_size, entry.stat().st_mtime_ns
 
 
 def _is_inside(path: str, root: str) -> bool:
@@ -89,29 +84,26 @@ def _is_inside(path: str, root: str) -> bool:
 
 def decode_folder(found: ImageFolder, side: int) -> tuple[Split, list[str]]:
     """The images brought to ``side`` pixels, and a line for each file that is no image."""
-    paths = found.paths()
+    paths = [f"{found.folder}{os.sep}{name}" for name, _, _ in found.stamps]
     images = np.zeros((len(paths), side, side, 3), dtype=np.uint8)
-    problems: dict[int, str] = {}
-    for start, block, failed in _decode_all(paths, side):
-        images[start : start + len(block)] = block
-        problems |= {start + place: reason for place, reason in failed.items()}
-    usable = np.array([i not in problems for i in range(len(images))], dtype=bool)
+    is_usable = np.ones(len(paths), dtype=bool)
+    problems = list(found.refused)
+    for place, result in enumerate(_decode_all(paths, side)):
+        if isinstance(result, str):
+            is_usable[place] = False
+            problems.append(f"{paths[place]}: {result}")
+        else:
+            images[place] = result
     labels = np.array(found.labels, dtype=np.int64)
-    lines = [f"{paths[i]}: {reason}" for i, reason in problems.items()]
-    return Split(images[usable], labels[usable]), found.refused + lines
+    return Split(images[is_usable], labels[is_usable]), problems
 
 
-def _decode_all(paths: list[str], side: int) -> Iterator[tuple[int, Images, dict[int, str]]]:
-    """In chunks, on all cores: the place of the first image, the images, and what failed."""
-    starts = range(0, len(paths), CHUNK)
+def _decode_all(paths: list[str], side: int) -> Iterator[Images | str]:
+    """Each file's image, or why it has none, on all cores."""
     executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
     try:
-        chunks = [executor.submit(_decode_chunk, paths[i : i + CHUNK], side) for i in starts]
-        with tqdm(total=len(paths), desc="decoding", unit="image", disable=None) as bar:
-            for start, chunk in zip(starts, chunks, strict=True):
-                images, failed = chunk.result()
-                yield start, images, failed
-                bar.update(len(images))
+        results = executor.map(partial(_decode_or_say_why, side=side), paths, chunksize=CHUNK)
+        yield from tqdm(results, "decoding", len(paths), unit="image", disable=None)
     except BrokenProcessPool:
         where = os.path.commonpath(paths)
         raise RunFailed(f"{where}: a process that decoded its images was killed") from None
@@ -119,15 +111,11 @@ def _decode_all(paths: list[str], side: int) -> Iterator[tuple[int, Images, dict
         executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all the others
 
 
-def _decode_chunk(paths: list[str], side: int) -> tuple[Images, dict[int, str]]:
-    images = np.zeros((len(paths), side, side, 3), dtype=np.uint8)
-    failed = {}
-    for place, path in enumerate(paths):
-        try:
-            images[place] = _decode(path, side)
-        except (OSError, ValueError, SyntaxError, *BOMBS) as error:
-            failed[place] = f"{type(error).__name__}: {error}"
-    return images, failed
+def _decode_or_say_why(path: str, side: int) -> Images | str:
+    try:
+        return _decode(path, side)
+    except (OSError, ValueError, SyntaxError, *BOMBS) as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def _decode(path: str, side: int) -> Images:

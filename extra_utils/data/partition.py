@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from extra_utils.config.keys import Config
@@ -31,23 +32,16 @@ class Partition:
         return [text for number, text in ((self.num_moved, moved), (self.num_cut, cut)) if number]
 
 
-def partition(labels: Labels, config: Config, generator: np.random.Generator) -> Partition:
+def partition(labels: Labels, config: Config, generator: Generator) -> Partition:
     """The config's partition of labels [N] among its clients."""
+    num_clients = config.num_clients
     if config.partition == "dirichlet":
-        shards = partition_dirichlet(
-            labels, num_clients=config.num_clients, alpha=config.alpha, generator=generator
-        )
+        shards = partition_dirichlet(labels, num_clients, generator, alpha=config.alpha)
         return Partition(shards, fill_empty(shards))
     if config.partition == "shards":
-        return Partition(
-            partition_shards(
-                labels,
-                num_clients=config.num_clients,
-                shards_per_client=config.shards_per_client,
-                generator=generator,
-            )
-        )
-    return Partition(partition_iid(labels, num_clients=config.num_clients, generator=generator))
+        each = config.shards_per_client
+        return Partition(partition_shards(labels, num_clients, generator, shards_per_client=each))
+    return Partition(partition_iid(labels, num_clients, generator))
 
 
 def cut_to_shortest(found: Partition) -> Partition:
@@ -57,36 +51,30 @@ def cut_to_shortest(found: Partition) -> Partition:
     return Partition([shard[:length] for shard in found.shards], found.num_moved, num_cut)
 
 
-def partition_iid(
-    labels: Labels, *, num_clients: int, generator: np.random.Generator
-) -> list[Indices]:
+def partition_iid(labels: Labels, num_clients: int, generator: Generator) -> list[Indices]:
     """Shuffled and cut into pieces that are equal within one image."""
     return np.array_split(generator.permutation(len(labels)), num_clients)
 
 
 def partition_dirichlet(
-    labels: Labels, *, num_clients: int, alpha: float, generator: np.random.Generator
+    labels: Labels, num_clients: int, generator: Generator, *, alpha: float
 ) -> list[Indices]:
     """Each class is split in proportions drawn from Dirichlet(alpha); clients may stay empty.
 
     Source: Hsu, Qi and Brown, arXiv 1909.06335; split class by class as in Yurochkin et al.,
     ICML 2019.
     """
-    parts: list[list[Indices]] = [[] for _ in range(num_clients)]
+    parts: list[list[Indices]] = [[np.zeros(0, dtype=np.int64)] for _ in range(num_clients)]
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
-        shares = draw_shares(alpha, num_clients, generator)
+        shares = _draw_shares(alpha, num_clients, generator)
         cuts = np.round(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
-        for client, part in enumerate(np.split(members, cuts)):
-            if len(part):
-                parts[client].append(part)
-    empty = np.zeros(0, dtype=np.int64)
-    return [np.concatenate(own) if own else empty for own in parts]
+        for own, piece in zip(parts, np.split(members, cuts), strict=True):
+            own.append(piece)
+    return [np.concatenate(own) for own in parts]
 
 
-def draw_shares(
-    alpha: float, num_clients: int, generator: np.random.Generator
-) -> NDArray[np.float64]:
+def _draw_shares(alpha: float, num_clients: int, generator: Generator) -> NDArray[np.float64]:
     """One draw from Dirichlet(alpha) [num_clients]; for a tiny alpha one client takes all."""
     shares = generator.dirichlet(np.full(num_clients, alpha))
     if np.isfinite(shares).all() and shares.sum() > 0.5:
@@ -97,7 +85,7 @@ def draw_shares(
 
 
 def partition_shards(
-    labels: Labels, *, num_clients: int, shards_per_client: int, generator: np.random.Generator
+    labels: Labels, num_clients: int, generator: Generator, *, shards_per_client: int
 ) -> list[Indices]:
     """Sorted by label, cut into equal runs, and each client gets some of them at random.
 

@@ -17,15 +17,10 @@ from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
 from extra_utils.data.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
-from extra_utils.data.official import (
-    OFFICIAL,
-    DataMissing,
-    Official,
-    find_idx_files,
-    load_official,
-)
+from extra_utils.data.official import OFFICIAL, Official, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
 from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, Split, describe_pixels
+from extra_utils.processes.child import Unavailable
 from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
@@ -64,18 +59,15 @@ def prepare_data(config: Config) -> PreparedData:
     Raises ConfigError where it is not to be had and ``offline_data`` does not help out.
     """
     root = _cache_root(Path(config.data_path))
-    if config.type == "synthetic":
-        return PreparedData(find_or_build(root, _synthetic_source(config.seed)))
     try:
         return PreparedData(find_or_build(root, _find_source(config)))
-    except DataMissing as error:
-        wanted, reason, cure = OFFICIAL[config.type].title, str(error), _cure(config)
+    except Unavailable as reason:
+        wanted, cure = OFFICIAL[config.type].title, _cure(config)
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
-    folder = find_or_build(root, _synthetic_source(config.seed))
-    notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
-    return PreparedData(folder, notice)
+        notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
+    return PreparedData(find_or_build(root, _synthetic_source(config.seed)), notice)
 
 
 def _cache_root(data_path: Path) -> Path:
@@ -92,7 +84,7 @@ def _cache_root(data_path: Path) -> Path:
 def _cure(config: Config) -> str:
     """What to put where."""
     official = OFFICIAL[config.type]
-    if official.is_idx:
+    if official.archive is None:
         return f"To use it, put its four idx files, packed or not, into {config.data_path}/."
     return (
         f"To use it, put its images into {config.data_path}/cifar10/train/<class>/ and "
@@ -126,19 +118,20 @@ def _synthetic_source(seed: int) -> Source:
 
 
 def _find_source(config: Config) -> Source:
+    if config.type == "synthetic":
+        return _synthetic_source(config.seed)
     folder = _folder_of_images(config)
     if folder is None:
         return _official_source(OFFICIAL[config.type], config)
     if config.type == "cifar":
         return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
-    return _folder_source(
-        folder.resolve().name, folder, config.image_size or PHOTO_SIDE, config.seed
-    )
+    side = config.image_size or PHOTO_SIDE
+    return _folder_source(folder.resolve().name, folder, side, config.seed)
 
 
 def _official_source(official: Official, config: Config) -> Source:
     data_path = Path(config.data_path)
-    files = find_idx_files(official, data_path) if official.is_idx else []
+    files = find_idx_files(official, data_path) if official.archive is None else []
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     made_from = {"source": "official", "name": official.title, "files": stamps}
     return Source(made_from, lambda: load_official(official, data_path, download=config.download))
@@ -185,10 +178,10 @@ def _decode_and_report(found: ImageFolder, side: int) -> Split:
     """The usable images; the others are counted and named."""
     split, problems = decode_folder(found, side)
     if problems:
-        shown = [f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]]
-        more = len(problems) - len(shown)
-        rest = [f"  and {more} more"] if more else []
-        print("\n".join([f"note: {len(problems)} files are no usable images:", *shown, *rest]))
+        print(f"note: {len(problems)} files are no usable images:")
+        print(*(f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]), sep="\n")
+    if len(problems) > MOST_PROBLEMS:
+        print(f"  and {len(problems) - MOST_PROBLEMS} more")
     missing = np.setdiff1d(np.arange(len(found.class_names)), split.labels)
     if len(missing):
         name = found.class_names[missing[0]]

@@ -88,22 +88,21 @@ def evaluate_together(
     return Evaluation(counts.view_as(own.confusion), from_bits(bits))
 
 
+@dataclass(frozen=True)
 class GlobalTest:
     """The test of the global model on all test images, and of a backdoor if there is one."""
 
-    def __init__(
-        self, ranks: Ranks, loader: Batches, on_batch: Callable[[], None],
-        stamped: Batches | None = None, target: int = 0,
-    ) -> None:  # fmt: skip
-        """``stamped``: test images of all classes but the target, with the attacker's stamp."""
-        self._ranks, self._loader, self._on_batch = ranks, loader, on_batch
-        self._stamped, self._target = stamped, target
+    ranks: Ranks
+    loader: Batches
+    on_batch: Callable[[], None]
+    stamped: Batches | None = None  # of all classes but the target, with the attacker's stamp
+    target: int = 0
 
     def __call__(self, model: nn.Module) -> Evaluation:
         """All ranks call this."""
-        found = evaluate_together(self._ranks, model, self._loader, self._on_batch)
-        if self._stamped is None:
+        found = evaluate_together(self.ranks, model, self.loader, self.on_batch)
+        if self.stamped is None:
             return found
-        stamped = evaluate_together(self._ranks, model, self._stamped, self._on_batch).confusion
-        rate = 100.0 * int(stamped[:, self._target].sum()) / max(int(stamped.sum()), 1)
+        stamped = evaluate_together(self.ranks, model, self.stamped, self.on_batch).confusion
+        rate = 100.0 * int(stamped[:, self.target].sum()) / max(int(stamped.sum()), 1)
         return replace(found, backdoor_success_rate=rate)

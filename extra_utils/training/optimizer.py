@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
+
+STEP = partial(
+    adam, amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=1e-8, maximize=False
+)
 
 
 class Adam:
@@ -31,19 +37,6 @@ class Adam:
     @torch.no_grad()
     def step(self) -> None:
         """One step along the gradients that ``backward`` has left; every parameter has one."""
-        adam(
-            self._parameters,
-            [p.grad for p in self._parameters],  # type: ignore[misc]
-            self._means,
-            self._squares,
-            [],
-            self._steps,
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=self.lr,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
+        gradients: list[Any] = [p.grad for p in self._parameters]
+        means, squares = self._means, self._squares
+        STEP(self._parameters, gradients, means, squares, [], self._steps, fused=True, lr=self.lr)

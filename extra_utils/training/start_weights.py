@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import Config
-from extra_utils.data.official import DataMissing, in_child
+from extra_utils.processes.child import Unavailable, in_child
 
 IMAGENET = "imagenet"
 
@@ -69,7 +69,7 @@ def _fetch_imagenet(config: Config) -> None:
         try:
             in_child(_download, url, path, growing=path.parent)
             return
-        except DataMissing as error:
+        except Unavailable as error:
             reason = f"downloading it failed: {error}"
     raise ConfigError(
         f'weights: got "{IMAGENET}", whose file {path} is not there, and {reason}; '

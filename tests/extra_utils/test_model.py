@@ -13,9 +13,7 @@ from torch import nn
 from extra_utils.model import (
     Net,
     build_model,
-    conv_and_halve,
     float_values,
-    halve,
     integer_values,
     is_frozen,
     last_linear,
@@ -40,31 +38,6 @@ def test_net_is_the_articles() -> None:
 def test_pooling_before_the_relu_gives_the_same_numbers() -> None:
     images = torch.randn(4, 6, 28, 28)
     assert torch.equal(F.relu(F.max_pool2d(images, 2)), F.max_pool2d(F.relu(images), 2))
-
-
-@pytest.mark.parametrize("shape", [(5, 6, 28, 28), (2, 3, 7, 9), (1, 1, 2, 3)])
-@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-def test_halving_is_torchs_pooling_to_the_bit(
-    shape: tuple[int, ...], layout: torch.memory_format
-) -> None:
-    x = torch.randn(shape).to(memory_format=layout)
-    x[0, 0, 0, 0] = float("nan")
-    with torch.no_grad():
-        assert torch.equal(halve(x).nan_to_num(9), F.max_pool2d(x, 2).nan_to_num(9))
-    assert halve(x.requires_grad_()).requires_grad
-
-
-@pytest.mark.parametrize(("channels", "side"), [(3, 32), (1, 28), (3, 33)])
-def test_a_convolution_that_halves_is_one_that_is_pooled(channels: int, side: int) -> None:
-    torch.manual_seed(0)
-    conv = nn.Conv2d(channels, 6, 5).to(memory_format=torch.channels_last)
-    x = torch.randn(7, channels, side, side).to(memory_format=torch.channels_last)
-    with torch.inference_mode():
-        found = conv_and_halve(conv, x)
-    expected = F.max_pool2d(conv(x), 2)
-    assert found.shape == expected.shape
-    assert torch.allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert torch.equal(conv_and_halve(conv, x), expected)
 
 
 def test_a_models_weights_are_the_seeds_and_leave_the_global_stream_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extra_utils.my_dataset import balanced_subset, describe_pixels, open_dataset, save_dataset
+from extra_utils.my_dataset import (
+    Split,
+    balanced_subset,
+    describe_pixels,
+    fingerprint,
+    open_dataset,
+    save_dataset,
+)
 from tests.helpers import make_dataset
 
 
@@ -30,6 +38,28 @@ def test_a_folder_with_a_cut_off_file_does_not_open(name: str, tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises((ValueError, OSError)):
         open_dataset(tmp_path)
+
+
+def test_a_fingerprint_says_what_a_data_set_is_and_tells_others_apart(tmp_path: Path) -> None:
+    dataset = make_dataset(num_train=30, num_test=20)
+    changed = replace(dataset, test=Split(~dataset.test.images, dataset.test.labels))
+    prints = []
+    for place, which in enumerate((dataset, dataset, changed)):
+        (tmp_path / str(place)).mkdir()
+        save_dataset(tmp_path / str(place), which)
+        prints.append(fingerprint(tmp_path / str(place)))
+    first, again, other = prints
+    checksum = first.pop("checksum")
+    assert first == {
+        "name": dataset.info.name,
+        "synthetic": dataset.info.synthetic,
+        "class_names": dataset.info.class_names,
+        "num_train": 30,
+        "num_test": 20,
+    }
+    assert again == {**first, "checksum": checksum}
+    assert {**other, "checksum": checksum} == again
+    assert other["checksum"] != checksum
 
 
 def test_pixels_are_described_as_numpy_would() -> None:

@@ -24,5 +24,5 @@ def test_the_viewer_draws_colour_and_grey_images(tmp_path: Path) -> None:
     for channels in (1, 3):
         images = np.zeros((2, 8, 8, channels), dtype=np.uint8)
         rows = {"client 0": (images, labels, flipped)}
-        save(draw_samples(rows, ["cat", "dog"], "title"), tmp_path / "s.png")
+        save(draw_samples(rows, ["cat", "dog"], "title", "red"), tmp_path / "s.png")
         assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")

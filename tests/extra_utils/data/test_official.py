@@ -23,8 +23,10 @@ def write_idx(folder: Path, name: str, array: np.ndarray[Any, np.dtype[np.uint8]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "model_name", "packed"), [("mnist", "net", True),
-                         ("fashion_mnist", "mnist_net", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "model_name", "packed"),
+    [("mnist", "net", True), ("fashion_mnist", "mnist_net", False)],
+)
 def test_idx_files_in_the_data_folder_are_read(
     kind: str, model_name: str, packed: bool, tmp_path: Path
 ) -> None:
@@ -37,8 +39,8 @@ def test_idx_files_in_the_data_folder_are_read(
         end = ".gz" if packed else ""
         write_idx(data_path, f"{name}-images-idx3-ubyte{end}", images)
         write_idx(data_path, f"{name}-labels-idx1-ubyte{end}", labels)
-    run_dir = run_tiny(tmp_path, data_path, type=kind, model_name=model_name, num_train=60,
-                       num_test=20, eval_points=0)  # fmt: skip
+    keys = {"type": kind, "model_name": model_name, "num_train": 60, "num_test": 20}
+    run_dir = run_tiny(tmp_path, data_path, **keys, eval_points=0)
     (run,) = read_rows(run_dir, "run")
     assert run["dataset"] == {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}[kind]
     assert not run["synthetic"]
@@ -52,16 +54,22 @@ def cut_off(content: bytes) -> bytes:
     return content[: len(content) * 2 // 3]
 
 
+def change(content: bytes) -> bytes:
+    packed = gzip.compress(content)
+    return packed[:15] + b"!!" + packed[17:]
+
+
 DAMAGED = {
     "cut off": ("train-images-idx3-ubyte", cut_off),
     "packed and cut off": ("train-images-idx3-ubyte.gz", lambda c: cut_off(gzip.compress(c))),
-    "packed and changed": (
-        "t10k-labels-idx1-ubyte.gz", lambda c: (p := gzip.compress(c))[:15] + b"!!" + p[17:]
-    ),
+    "packed and changed": ("t10k-labels-idx1-ubyte.gz", change),
     "not packed at all": ("t10k-labels-idx1-ubyte.gz", lambda c: c),
     "text": ("train-labels-idx1-ubyte", lambda _: b"<html>not found</html>"),
     "empty": ("train-labels-idx1-ubyte", lambda _: b""),
-}  # fmt: skip
+    "a label too many": ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0a"),
+    "a byte too many": ("train-images-idx3-ubyte.gz", lambda c: gzip.compress(c + b"\0")),
+    "of another kind": ("train-images-idx3-ubyte", lambda c: b"\0\0\x0d" + c[3:]),
+}
 
 
 @pytest.mark.slow

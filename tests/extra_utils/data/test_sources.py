@@ -18,7 +18,7 @@ from PIL import Image
 
 from extra_utils.basics.errors import ConfigError
 from extra_utils.data import sources as data_sources
-from extra_utils.data.official import CIFAR_CLASSES, OFFICIAL
+from extra_utils.data.official import OFFICIAL
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import open_dataset
 from tests.helpers import ROOT, make_config, make_dataset
@@ -118,11 +118,11 @@ def test_a_cache_that_cannot_be_made_is_temporary_and_said(
 FAILED_DOWNLOAD = """
 import sys, time
 from pathlib import Path
-from extra_utils.data.official import OFFICIAL, DataMissing, load_official
+from extra_utils.data.official import OFFICIAL, Unavailable, load_official
 start = time.monotonic()
 try:
     load_official(OFFICIAL["cifar"], Path(sys.argv[1]), download=True)
-except DataMissing as reason:
+except Unavailable as reason:
     print(time.monotonic() - start < 30, reason)
 """
 
@@ -142,11 +142,12 @@ SILENT_SERVER = """
 import sys, time
 from pathlib import Path
 from extra_utils.data import official as official_data
-official_data.PATIENCE_S = 0.5
+from extra_utils.processes import child
+child.PATIENCE_S = 0.5
 official_data._read_torchvision = lambda *_: time.sleep(3600)
 try:
     official_data.load_official(official_data.OFFICIAL["cifar"], Path(sys.argv[1]), download=True)
-except official_data.DataMissing as reason:
+except official_data.Unavailable as reason:
     print(reason)
 """
 
@@ -173,7 +174,7 @@ def write_official(root: Path) -> dict[str, str]:
         content = pickle.dumps({"data": data, "labels": labels[part].tolist()})
         (folder / name).write_bytes(content)
         sums[name] = hashlib.md5(content).hexdigest()
-    content = pickle.dumps({"label_names": CIFAR_CLASSES})
+    content = pickle.dumps({"label_names": OFFICIAL["cifar"].class_names})
     (folder / "batches.meta").write_bytes(content)
     sums["batches.meta"] = hashlib.md5(content).hexdigest()
     return sums
@@ -188,11 +189,11 @@ CIFAR10.train_list = [[name, sums[name]] for name in sums if name.startswith("da
 CIFAR10.test_list = [["test_batch", sums["test_batch"]]]
 CIFAR10.meta = {"filename": "batches.meta", "key": "label_names", "md5": sums["batches.meta"]}
 CIFAR10.tgz_md5 = sums.get("archive")
-from extra_utils.data.official import OFFICIAL, DataMissing, load_official
+from extra_utils.data.official import OFFICIAL, Unavailable, load_official
 try:
     dataset = load_official(OFFICIAL["cifar"], Path(sys.argv[1]), download=False)
     print(dataset.info.name, dataset.train.images.sum(), dataset.test.labels.tolist())
-except DataMissing as reason:
+except Unavailable as reason:
     print(reason)
 """
 
