@@ -3,8 +3,6 @@
 Both lie in a cache folder on disk and are memory-mapped, so that all ranks share one copy.
 """
 
-from __future__ import annotations
-
 import json
 import zlib
 from dataclasses import asdict, dataclass
@@ -100,14 +98,14 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     Its name, whether it is synthetic, its class names, its numbers of images, and one checksum
     over those that were written with the arrays; the arrays are not read for it.
     """
-    dataset, checksums = open_dataset(folder), _description(folder)["checksums"]
+    dataset, sums = open_dataset(folder), _description(folder)["checksums"]
     return {
-        "name": dataset.info.name,
+        "dataset": dataset.info.name,
         "synthetic": dataset.info.synthetic,
         "class_names": dataset.info.class_names,
         "num_train": len(dataset.train),
         "num_test": len(dataset.test),
-        "checksum": f"{zlib.crc32(json.dumps(checksums, sort_keys=True).encode()):08x}",
+        "checksum": f"{zlib.crc32(json.dumps(sums, sort_keys=True).encode()):08x}",
     }
 
 
@@ -117,14 +115,13 @@ def describe_pixels(images: Images) -> tuple[list[float], list[float]]:
     Images [N, H, W, C]. For CIFAR-10 these are the constants that its users know: deviations of
     0.2023, 0.1994 and 0.2010, divided by 255. Sums are of integers, so they are exact.
     """
+    size = images.shape[1] * images.shape[2]
     means, deviations = [], []
     for start in range(0, len(images), PIXEL_BLOCK):
         block = images[start : start + PIXEL_BLOCK].astype(np.int64)
-        block = block.reshape(len(block), -1, images.shape[-1])  # [B, H * W, C]
-        mean = block.sum(axis=1) / block.shape[1]
-        variance = (block * block).sum(axis=1) / block.shape[1] - mean**2
-        means.append(mean)
-        deviations.append(np.sqrt(np.maximum(variance, 0)))
+        means.append(block.sum(axis=(1, 2)) / size)  # [B, C]
+        squares = (block * block).sum(axis=(1, 2)) / size
+        deviations.append(np.sqrt(np.maximum(squares - means[-1] ** 2, 0)))
     mean = np.concatenate(means).mean(axis=0)
     deviation = np.maximum(np.concatenate(deviations).mean(axis=0), 1)  # flat images: not by zero
     return mean.tolist(), deviation.tolist()

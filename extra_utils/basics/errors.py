@@ -1,7 +1,5 @@
 """How a run can end early; each message is complete in itself."""
 
-from __future__ import annotations
-
 import json
 import sys
 

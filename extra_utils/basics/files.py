@@ -1,7 +1,5 @@
 """Files that are written whole or not at all, and a folder that one run at a time may use."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

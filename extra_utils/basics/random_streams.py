@@ -4,8 +4,6 @@ So a draw depends on nothing that was drawn before it: not on the process, not o
 the clients, not on whether the run was resumed.
 """
 
-from __future__ import annotations
-
 from enum import IntEnum
 
 import numpy as np

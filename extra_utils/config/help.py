@@ -1,7 +1,5 @@
 """The config's keys for people: ``--help``, and the README's tables."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

@@ -4,8 +4,6 @@ The docstring under a field is the key's text in ``--help`` and in the README's 
 here needs torch, so that a wrong config costs no waiting.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, is_dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 

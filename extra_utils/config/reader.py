@@ -3,8 +3,6 @@
 Everything that is wrong with the user's input ends here in a ``ConfigError`` of one line.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import json

@@ -1,7 +1,5 @@
 """Defaults that depend on other keys, what must hold between keys, and what has no effect."""
 
-from __future__ import annotations
-
 from extra_utils.basics.errors import WrongKey, show
 from extra_utils.config.keys import AttackConfig, Config, GivenConfig
 from extra_utils.config.reader import Places

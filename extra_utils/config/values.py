@@ -1,7 +1,5 @@
 """Checks one value against its type hint, and says in one line what is wrong with it."""
 
-from __future__ import annotations
-
 import json
 import math
 import types

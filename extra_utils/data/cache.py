@@ -1,7 +1,6 @@
 """The cache of data sets on disk: built once, whole or not at all, safe when two runs build it."""
 
-from __future__ import annotations
-
+import atexit
 import hashlib
 import json
 import os
@@ -61,11 +60,18 @@ def damage_of(folder: Path) -> str:
 
 
 def make_cache_root(data_path: Path) -> Path:
-    """``data_path/.fl-cache``, made when it is missing; raises OSError where that cannot be."""
+    """``data_path/.fl-cache``; a temporary folder, and said, where that cannot be written."""
     root = data_path / CACHE_NAME
-    root.mkdir(parents=True, exist_ok=True)
-    if not os.access(root, os.W_OK):
-        raise PermissionError(f"{root} is not writable")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if os.access(root, os.W_OK):
+            return root
+        reason = f"{root} is not writable"
+    except OSError as error:
+        reason = str(error)
+    root = Path(tempfile.mkdtemp(prefix="fl-cache-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    print(f"note: {reason}; the cache is in {root}, for this run only", file=sys.stderr)
     return root
 
 

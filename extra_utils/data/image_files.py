@@ -1,7 +1,5 @@
 """Folders of images, one sub-folder for each class, decoded with all cores."""
 
-from __future__ import annotations
-
 import os
 import signal
 import warnings

@@ -4,8 +4,6 @@ torchvision's part runs in a child process: the parent must not import torch's k
 forks the ranks, and a download that hangs in a name look-up can only be ended from outside.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import math
@@ -14,7 +12,6 @@ import sys
 import tempfile
 import zlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +94,10 @@ def _download(official: Official, data_path: Path) -> Dataset:
 
     Where data_path cannot be written, the files are unpacked for this run only.
     """
-    temporary = partial(tempfile.TemporaryDirectory, ignore_cleanup_errors=True)
     try:
-        place = temporary(prefix=".downloading-", dir=data_path)
+        place = tempfile.TemporaryDirectory(prefix=".downloading-", dir=data_path)
     except OSError:
-        place = temporary(prefix="fl-data-")
+        place = tempfile.TemporaryDirectory(prefix="fl-data-")
     with place as name:
         folder, top = Path(name), official.folder.split("/")[0]
         if official.archive and (data_path / official.archive).is_file():

@@ -3,8 +3,6 @@
 Pure functions: the generator decides everything, so every rank and every run gets the same.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,12 +1,6 @@
 """Finds the data set of a config, and brings it into the cache."""
 
-from __future__ import annotations
-
-import atexit
 import hashlib
-import shutil
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +52,7 @@ def prepare_data(config: Config) -> PreparedData:
 
     Raises ConfigError where it is not to be had and ``offline_data`` does not help out.
     """
-    root = _cache_root(Path(config.data_path))
+    root = make_cache_root(Path(config.data_path))
     try:
         return PreparedData(find_or_build(root, _find_source(config)))
     except Unavailable as reason:
@@ -68,17 +62,6 @@ def prepare_data(config: Config) -> PreparedData:
             raise ConfigError(f"{where}: {reason}. {cure}") from None
         notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
     return PreparedData(find_or_build(root, _synthetic_source(config.seed)), notice)
-
-
-def _cache_root(data_path: Path) -> Path:
-    """The cache beside the data, or a temporary one where that cannot be written."""
-    try:
-        return make_cache_root(data_path)
-    except OSError as error:
-        folder = Path(tempfile.mkdtemp(prefix="fl-cache-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        print(f"note: {error}; the cache is in {folder}, for this run only", file=sys.stderr)
-        return folder
 
 
 def _cure(config: Config) -> str:
@@ -95,10 +78,9 @@ def _cure(config: Config) -> str:
 def _folder_of_images(config: Config) -> Path | None:
     """The folder that holds the classes, or train/ and test/; None for torchvision's files."""
     data_path = Path(config.data_path)
-    if config.type == "cifar":
-        return data_path / "cifar10" if _is_split(data_path / "cifar10") else None
-    if config.type not in ("flower", "folder"):
-        return None
+    if config.type in OFFICIAL:
+        folder = data_path / "cifar10"
+        return folder if config.type == "cifar" and _is_split(folder) else None
     if not data_path.is_dir():
         hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
         raise ConfigError(
@@ -152,15 +134,12 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
 
 
 def _check_classes(found: ImageFolder, first: ImageFolder) -> None:
-    if len(found.class_names) < 2:
-        raise ConfigError(
-            f"data_path: got {found.folder} with {len(found.class_names)} sub-folders, must have "
-            "one for each of at least two classes"
-        )
+    got, number = f"data_path: got {found.folder}", len(found.class_names)
+    if number < 2:
+        must = "must have one for each of at least two classes"
+        raise ConfigError(f"{got} with {number} sub-folders, {must}")
     if found.class_names != first.class_names:
-        raise ConfigError(
-            f"data_path: got {found.folder}, which does not hold the same classes as {first.folder}"
-        )
+        raise ConfigError(f"{got}, which does not hold the same classes as {first.folder}")
 
 
 def _read_folders(name: str, parts: list[ImageFolder], side: int, seed: int) -> Dataset:

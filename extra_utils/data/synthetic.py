@@ -4,8 +4,6 @@ Each class has a few smooth colour patterns. An image is one of them, moved, mir
 blended with a pattern of another class, and covered with smooth and with plain noise.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

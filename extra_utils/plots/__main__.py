@@ -4,8 +4,6 @@ python -m extra_utils.plots runs/a              # redraw one run
 python -m extra_utils.plots runs/a runs/b ...   # compare them in one figure and one table
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

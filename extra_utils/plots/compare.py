@@ -1,7 +1,5 @@
 """Several runs in one figure and one table; runs that differ in their seed become one curve."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Accuracy and loss over the rounds."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A run's folder in pictures, drawn from its config.json and metrics.jsonl alone."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

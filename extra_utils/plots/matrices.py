@@ -1,7 +1,5 @@
 """Clients, classes and rounds as rows and columns in colours."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap

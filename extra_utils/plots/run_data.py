@@ -1,7 +1,5 @@
 """A run's folder read back, with what is damaged left out."""
 
-from __future__ import annotations
-
 import sys
 from collections import defaultdict
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What all pictures share: colours, fonts, and how a figure is saved."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A function in a child process, which can be ended from outside when it hangs."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import time
@@ -45,14 +43,12 @@ def in_child(function: Callable[..., Any], *args: object, growing: Path | None =
 def _wait(receiver: Connection, growing: Path | None) -> None:
     size, since = -1, time.monotonic()
     while not receiver.poll(0.2):
-        if growing and (now_size := _folder_size(growing)) != size:
+        files = growing.rglob("*") if growing else []
+        now_size = sum(path.stat().st_size for path in files if path.is_file())
+        if now_size != size or not growing:
             size, since = now_size, time.monotonic()
-        elif growing and time.monotonic() - since > PATIENCE_S:
+        elif time.monotonic() - since > PATIENCE_S:
             raise Unavailable(f"nothing came for {PATIENCE_S:.0f} seconds")
-
-
-def _folder_size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _child(sender: Connection, function: Callable[..., Any], args: tuple[object, ...]) -> None:

@@ -4,8 +4,6 @@ Both take the same steps: the main process decides, one process on each machine 
 and all ranks run the same function. torch is imported when the ranks start.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What every module that starts processes needs to know of the machine."""
 
-from __future__ import annotations
-
 import math
 import multiprocessing
 import os

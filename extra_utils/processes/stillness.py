@@ -1,7 +1,5 @@
 """Tells a rank that stands still from one that works long or waits for others."""
 
-from __future__ import annotations
-
 import time
 
 from extra_utils.processes.heartbeat import Heartbeats

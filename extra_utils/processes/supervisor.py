@@ -4,8 +4,6 @@ The parent is no rank: it computes nothing with torch, so that its children can 
 the import: call ``start_ranks`` before any tensor operation.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -4,8 +4,6 @@ There is no parent of ours that could read the heartbeats, so each rank puts its
 store, reads the others', and ends the run when one of them stands still.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

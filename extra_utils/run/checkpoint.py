@@ -1,7 +1,5 @@
 """The files that hold a model: model.pth for the user, checkpoint.pth to go on from."""
 
-from __future__ import annotations
-
 import io
 import zlib
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """The folder of one run: made anew, never written over."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -3,8 +3,6 @@
 Accuracies, recalls and rates are in percent; what is not defined, or not finite, is null.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

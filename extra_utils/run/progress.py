@@ -1,7 +1,5 @@
 """Shows a person where the run stands: two bars on a terminal, one line a round elsewhere."""
 
-from __future__ import annotations
-
 from tqdm import tqdm
 
 from extra_utils.distributed_utils import Heartbeat

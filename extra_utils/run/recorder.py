@@ -1,7 +1,5 @@
 """Rank 0 writes the run down: metrics.jsonl, checkpoint.pth and model.pth."""
 
-from __future__ import annotations
-
 import platform
 import statistics
 import time

@@ -1,7 +1,5 @@
 """Going on with a run from its folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

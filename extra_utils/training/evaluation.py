@@ -1,7 +1,5 @@
 """What a model is worth on the test images: its confusion matrix and loss, and their rates."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol

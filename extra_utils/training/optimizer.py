@@ -1,7 +1,5 @@
 """Adam, as torch's fused kernel computes it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """A shortcut for testing a network of few channels; training goes the usual way."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Weights to start from: a .pth file of the user's, or torchvision's for ImageNet."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any
@@ -25,28 +23,28 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
         return []
     if config.weights == IMAGENET and not imagenet_file(config).is_file():
         _fetch_imagenet(config)
-    state = _read_state(config)
-    fitting = fitting_values(state, model)
-    left_out = [_explain(name, state, model) for name in state if name not in fitting]
-    if not fitting:
+    state, own = _read_state(config), model.state_dict()
+    left_out = []
+    for name, value in state.items():
+        if name not in own:
+            left_out.append(f"{name}: the model has no such value")
+        elif value.shape != own[name].shape:
+            shapes = f"{list(value.shape)}, the model {list(own[name].shape)}"
+            left_out.append(f"{name}: has shape {shapes}")
+    if len(left_out) == len(state):
         raise ConfigError(
             f"weights: got {config.weights}, of which nothing fits {config.model_name}"
         )
-    missing = [name for name in model.state_dict() if name not in state]
-    left_out += [f"{name}: is not in the file" for name in missing]
+    left_out += [f"{name}: is not in the file" for name in own if name not in state]
     title = "of the weights these do not fit and are left out:"
     return ["\n  ".join([title, *left_out])] if left_out else []
 
 
 def load_weights(model: nn.Module, config: Config) -> None:
     """Copies what fits into the model; the rest keeps its fresh values."""
-    model.load_state_dict(fitting_values(_read_state(config), model), strict=False)
-
-
-def fitting_values(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The values of the model's names and shapes."""
     own = model.state_dict()
-    return {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    fits = {k: v for k, v in _read_state(config).items() if k in own and v.shape == own[k].shape}
+    model.load_state_dict(fits, strict=False)
 
 
 def imagenet_file(config: Config) -> Path:
@@ -61,26 +59,24 @@ def _imagenet_url(config: Config) -> str:
 
 
 def _fetch_imagenet(config: Config) -> None:
-    """torchvision's file, through a child that can be ended when the network hangs."""
+    """torchvision's file, through a child that can be ended when the network hangs.
+
+    torch writes to a temporary name, looks at the checksum in the file's name, and renames.
+    """
     url, path = _imagenet_url(config), imagenet_file(config)
     reason = "download is false"
     if config.download:
         path.parent.mkdir(parents=True, exist_ok=True)
+        print(f'Downloading: "{url}" to {path}')
+        fetch, checksum = torch.hub.download_url_to_file, path.stem.rsplit("-", 1)[1]
         try:
-            in_child(_download, url, path, growing=path.parent)
+            in_child(fetch, url, str(path), checksum, False, growing=path.parent)
             return
         except Unavailable as error:
             reason = f"downloading it failed: {error}"
     raise ConfigError(
         f'weights: got "{IMAGENET}", whose file {path} is not there, and {reason}; '
         f"fetch {url} and put it there"
-    )
-
-
-def _download(url: str, path: Path) -> None:
-    """torch writes to a temporary name, looks at the checksum in the file's name, and renames."""
-    torch.hub.load_state_dict_from_url(
-        url, str(path.parent), check_hash=True, weights_only=True, progress=False
     )
 
 
@@ -99,10 +95,3 @@ def _read_state(config: Config) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"weights: got {path}, must hold a state dict of tensors by name")
     return state
-
-
-def _explain(name: str, state: dict[str, Tensor], model: nn.Module) -> str:
-    own = model.state_dict().get(name)
-    if own is None:
-        return f"{name}: the model has no such value"
-    return f"{name}: has shape {list(state[name].shape)}, the model {list(own.shape)}"

@@ -3,8 +3,6 @@
 torch's own SyncBatchNorm refuses CPU tensors.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

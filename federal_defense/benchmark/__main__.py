@@ -6,8 +6,6 @@ Each cell is a run of main.py in a folder of its own; called again, it goes on w
 Rules that need the number of attackers are told the true one.
 """
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

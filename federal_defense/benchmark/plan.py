@@ -1,7 +1,5 @@
 """The plan of a benchmark: which rule runs in which setting with which seed."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a benchmark's runs say: a table for each setting, and source recall against accuracy."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator
 from pathlib import Path

@@ -51,7 +51,7 @@ def test_a_fingerprint_says_what_a_data_set_is_and_tells_others_apart(tmp_path: 
     first, again, other = prints
     checksum = first.pop("checksum")
     assert first == {
-        "name": dataset.info.name,
+        "dataset": dataset.info.name,
         "synthetic": dataset.info.synthetic,
         "class_names": dataset.info.class_names,
         "num_train": 30,

@@ -137,16 +137,23 @@ def test_the_cache_lies_beside_the_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / ".fl-cache").mkdir(mode=0o500)
-    with pytest.raises(OSError, match="not writable"):
-        make_cache_root(tmp_path)
+    root = make_cache_root(tmp_path)
+    assert root.name.startswith("fl-cache-")
+    note = f"note: {tmp_path}/.fl-cache is not writable; the cache is in {root}"
+    assert note in capsys.readouterr().err
 
 
-def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "data").touch()
-    with pytest.raises(OSError, match="data"):
-        make_cache_root(tmp_path / "data")
+    root = make_cache_root(tmp_path / "data")
+    assert root.name.startswith("fl-cache-")
+    assert re.search(rf"note: .*data.*; the cache is in {root}", capsys.readouterr().err)
 
 
 def test_saving_writes_the_description_last(tmp_path: Path) -> None:
