@@ -62,10 +62,9 @@ def least_ratio(n: int) -> float:
 
 def smaller_group(values: Array) -> NDArray[np.bool_]:
     """The smaller of two groups of numbers [n]; of equal ones the lower."""
-    first = two_means(values[:, None])
-    sizes = (int(first.sum()), int((~first).sum()))
-    lower = bool(values[first].mean() < values[~first].mean())
-    return first if sizes[0] < sizes[1] or (sizes[0] == sizes[1] and lower) else ~first
+    group = two_means(values[:, None])
+    size_and_mean = [(one.sum(), values[one].mean()) for one in (group, ~group)]
+    return group if size_and_mean[0] < size_and_mean[1] else ~group
 
 
 if __name__ == "__main__":

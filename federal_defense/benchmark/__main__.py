@@ -24,18 +24,16 @@ MAIN = Path(__file__).parents[2] / "main.py"
 
 
 def config_file(plan: Plan, cell: Cell) -> tuple[Path, str]:
-    """Where a run's config lies, and what stands in it."""
+    """Where a run's config lies, and what stands in it.
+
+    Raises ConfigError where the output folder has one of another plan.
+    """
+    path = plan.output_dir / f"{cell.name}.json"
     text = json.dumps(plan.config_of(cell), indent=2) + "\n"
-    return plan.output_dir / f"{cell.name}.json", text
-
-
-def check_output(plan: Plan) -> None:
-    """Raises ConfigError where a run in the output folder is not this plan's."""
-    for cell in plan.cells():
-        path, text = config_file(plan, cell)
-        if path.is_file() and path.read_text(encoding="utf-8") != text:
-            other = f"where {path.name} is of another plan"
-            raise ConfigError(f"output_dir: got {plan.output_dir}, {other}; must be a new folder")
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        other = f"where {path.name} is of another plan"
+        raise ConfigError(f"output_dir: got {plan.output_dir}, {other}; must be a new folder")
+    return path, text
 
 
 def run_cell(plan: Plan, cell: Cell) -> str:
@@ -66,13 +64,14 @@ def main(argv: list[str]) -> int:
             raise ConfigError("command line: takes --config=FILE and nothing else")
         plan = read_plan(Path(arguments.config))
         plan.output_dir.mkdir(parents=True, exist_ok=True)
-        check_output(plan)
+        cells = plan.cells()
+        for cell in cells:
+            config_file(plan, cell)  # refused before any run begins
         try:
-            cells = tqdm(plan.cells(), unit="run", disable=None)
-            failures = [failure for cell in cells if (failure := run_cell(plan, cell))]
+            said = [run_cell(plan, cell) for cell in tqdm(cells, unit="run", disable=None)]
         finally:
             publish(plan)
-        if failures:
+        if failures := [text for text in said if text]:
             raise RunFailed("\n".join(failures))
     except ENDINGS as error:
         return report(error)

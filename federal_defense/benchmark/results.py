@@ -45,8 +45,7 @@ def publish(plan: Plan) -> None:
     """Writes and prints the tables and the figure of all runs that are done."""
     runs: dict[tuple[str, float, str], list[RunData]] = {}
     for cell in plan.cells():
-        folder = plan.output_dir / cell.name
-        if is_done(folder):
+        if is_done(folder := plan.output_dir / cell.name):
             runs.setdefault(cell[:3], []).append(read_run(folder))
     if not runs:
         return

@@ -55,14 +55,11 @@ BOUNDS: dict[str, list[Bound]] = {
     "class_mean": [("n >= 5", lambda n, _: n >= 5)],
 }
 LEAST_CLASSES = {"class_mean": 5}  # of fewer, source and target are too large a part
+AGAINST_HALF = ("median", "geometric_median", "tolpegin", "lfighter", "class_mean")
 ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attackers among n clients
-    **dict.fromkeys(
-        ("median", "geometric_median", "tolpegin", "lfighter", "class_mean"),
-        lambda n, _: (n - 1) // 2,
-    ),
+    **dict.fromkeys(AGAINST_HALF, lambda n, _: (n - 1) // 2),
+    **dict.fromkeys(("krum", "multi_krum"), lambda _, own: int(own["f"])),
     "trimmed_mean": lambda n, own: num_trimmed(n, own["beta"]),
-    "krum": lambda _, own: int(own["f"]),
-    "multi_krum": lambda _, own: int(own["f"]),
 }
 
 

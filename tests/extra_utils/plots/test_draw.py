@@ -17,8 +17,12 @@ from tests.extra_utils.plots.conftest import Shown, copy_run
 def test_every_title_says_synthetic(finished_run: Path, shown: Shown) -> None:
     draw_run(finished_run)
     assert set(shown.figures) == {
-        "accuracy.png", "loss.png", "class_mean.png", "confusion_matrix.png", "partition.png",
-    }  # fmt: skip
+        "accuracy.png",
+        "loss.png",
+        "class_mean.png",
+        "confusion_matrix.png",
+        "partition.png",
+    }
     for figure in shown.figures.values():
         assert "SYNTHETIC" in figure.axes[0].get_title()
 
@@ -28,9 +32,13 @@ def test_every_client_and_the_global_model_have_a_curve(finished_run: Path, show
     axes = shown.figures["accuracy.png"].axes[0]
     curves = {str(line.get_label()): line for line in axes.get_lines()}
     assert list(curves) == [
-        "client 0, local", "client 1, local", "client 2, local (attacker)", "global model",
-        "global, recall of pattern 1", "global, pattern 1 taken for pattern 4",
-    ]  # fmt: skip
+        "client 0, local",
+        "client 1, local",
+        "client 2, local (attacker)",
+        "global model",
+        "global, recall of pattern 1",
+        "global, pattern 1 taken for pattern 4",
+    ]
     assert np.array_equal(curves["client 0, local"].get_xdata(), [0.5, 1.0, 1.5, 2.0])
     assert np.array_equal(curves["global model"].get_xdata(), [0, 1, 2])
     run = read_run(finished_run)

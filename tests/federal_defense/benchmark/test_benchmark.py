@@ -23,8 +23,13 @@ CONFIG = ROOT / "configs" / "defence_benchmark.json"
 def write_plan(folder: Path, data_path: Path, **keys: Any) -> Path:
     plan = json.loads(CONFIG.read_text())
     base = {**TINY, "data_path": str(data_path), "num_clients": 5, "eval_points": 0}
-    plan |= {"base": base, "fractions": [0, 0.4], "partitions": ["iid"], "seeds": [0],
-             "output_dir": str(folder / "out")} | keys  # fmt: skip
+    plan |= {
+        "base": base,
+        "fractions": [0, 0.4],
+        "partitions": ["iid"],
+        "seeds": [0],
+        "output_dir": str(folder / "out"),
+    } | keys
     path = folder / "plan.json"
     path.write_text(json.dumps(plan))
     return path
@@ -57,19 +62,35 @@ def test_a_runs_figures_are_those_of_its_last_rounds(tmp_path: Path) -> None:
     flags = {1: [0, 1, 2, 3, 4], 2: [4], 3: [4, 3], 4: []}  # whom the rule left out, by round
     rows = [
         {**base, "round": r, "client": c, "attacker": c == 4, "flagged": c in flags[r]}
-        for r in flags for c in range(5)
-    ]  # fmt: skip
-    summary = {"kind": "summary", "accuracy": 50.0, "loss": 1.0, "source_recall": 40.0,
-               "attack_success_rate": 3.0, "backdoor_success_rate": None,
-               "detection": {"precision": 75.0, "recall": 66.6},
-               "confusion_matrix": [[1]]}  # fmt: skip
-    run = {"kind": "run", "dataset": "d", "synthetic": False, "class_names": ["a"],
-           "class_counts": [[9]] * 5}  # fmt: skip
+        for r in flags
+        for c in range(5)
+    ]
+    summary = {
+        "kind": "summary",
+        "accuracy": 50.0,
+        "loss": 1.0,
+        "source_recall": 40.0,
+        "attack_success_rate": 3.0,
+        "backdoor_success_rate": None,
+        "detection": {"precision": 75.0, "recall": 66.6},
+        "confusion_matrix": [[1]],
+    }
+    run = {
+        "kind": "run",
+        "dataset": "d",
+        "synthetic": False,
+        "class_names": ["a"],
+        "class_counts": [[9]] * 5,
+    }
     write_run(tmp_path / "run", [run, *rows, summary])
     assert figures_of(read_run(tmp_path / "run")) == {
-        "accuracy": 50.0, "source_recall": 40.0, "attack_success_rate": 3.0, "precision": 75.0,
-        "recall": 66.6, "flagged": pytest.approx(100 / 12),
-    }  # fmt: skip
+        "accuracy": 50.0,
+        "source_recall": 40.0,
+        "attack_success_rate": 3.0,
+        "precision": 75.0,
+        "recall": 66.6,
+        "flagged": pytest.approx(100 / 12),
+    }
 
 
 def test_a_rule_that_refuses_the_number_of_attackers_is_named_and_not_run(tmp_path: Path) -> None:
@@ -82,9 +103,11 @@ def test_a_rule_that_refuses_the_number_of_attackers_is_named_and_not_run(tmp_pa
 
 @pytest.mark.slow
 def test_it_runs_every_cell_once_and_goes_on_where_it_stopped(
-    data_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    data_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     path = write_plan(tmp_path, data_path, defenses=["mean", "krum", "oracle"])
     assert benchmark.main([f"--config={path}"]) == 0
     text = capsys.readouterr().out
@@ -112,8 +135,14 @@ def test_a_run_that_ends_early_is_named_and_the_others_go_on(
 ) -> None:
     base = {**TINY, "type": "synthetic", "num_clients": 5, "eval_points": 0}
     attack = {"name": "gaussian", "sigma": 1e6}
-    path = write_plan(tmp_path, tmp_path, base=base, attack=attack, defenses=["median", "mean"],
-                      fractions=[0.4, 0])  # fmt: skip
+    path = write_plan(
+        tmp_path,
+        tmp_path,
+        base=base,
+        attack=attack,
+        defenses=["median", "mean"],
+        fractions=[0.4, 0],
+    )
     assert benchmark.main([f"--config={path}"]) == 1
     out, err = capsys.readouterr()
     assert "error: iid_0.4_median_0: " in err

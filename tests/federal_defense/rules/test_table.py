@@ -162,8 +162,8 @@ def slow_geometric_median(u: Dense) -> Array:
     shares = u.samples / u.samples.sum()
     z = shares @ u.diffs
     for _ in range(3000):
-        pulls = np.array([p / max(1e-6, float(np.linalg.norm(z - d)))
-                          for p, d in zip(shares, u.diffs, strict=True)])  # fmt: skip
+        lengths = [float(np.linalg.norm(z - d)) for d in u.diffs]
+        pulls = np.array([p / max(1e-6, x) for p, x in zip(shares, lengths, strict=True)])
         z = pulls @ u.diffs / pulls.sum()
     return z
 
@@ -261,9 +261,13 @@ def test_too_few_classes_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters", "most"),
-    [("krum", {"f": 1}, 1), ("trimmed_mean", {"beta": 0.2}, 2), ("median", {}, 4),
-     ("class_mean", {}, 4)],
-)  # fmt: skip
+    [
+        ("krum", {"f": 1}, 1),
+        ("trimmed_mean", {"beta": 0.2}, 2),
+        ("median", {}, 4),
+        ("class_mean", {}, 4),
+    ],
+)
 def test_more_attackers_than_a_rule_allows_for_are_said(
     name: str, parameters: dict[str, Any], most: int
 ) -> None:
