@@ -96,7 +96,7 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     display = choose_display(ranks.is_main, config.global_epochs, done or 0)
     recorder = choose_recorder(ranks, config, job.run_dir, display, done)
     observer = Observer(ranks.heartbeat, display)
-    clients = Clients(config, dataset, observer, rule_state)
+    clients = Clients(config, dataset, model, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
     evaluation = test(model)
     recorder.begin(dataset, model, clients.class_counts(), evaluation)
@@ -107,7 +107,7 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
         recorder.lap("train")
 
         # brought together, after which every rank moves its global model by the same step
-        result = aggregation.reduce(ranks, model)
+        result = aggregation.reduce(ranks)
         apply_result(model, result)
         recorder.lap("aggregate")
 

@@ -1,7 +1,5 @@
 """Disjoint shards of the training images, and the batches that a client draws from its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -85,25 +83,25 @@ class Normalizer:
 
 
 class TrainLoader:
-    """The batches of one client's shard.
+    """The batches of one client's shard, an attacker's with the labels and stamps of its attack."""
 
-    ``labels`` [N] are the client's own copy, in the order of ``indices``: an attack on the labels
-    is one assignment to them.
-    """
-
-    def __init__(self, split: Split, indices: Indices, info: DatasetInfo, config: Config) -> None:
-        self.labels: Labels = split.labels[indices]
-        self._poisoned = Poisoned(self.labels)
+    def __init__(
+        self,
+        split: Split,
+        indices: Indices,
+        info: DatasetInfo,
+        config: Config,
+        poisoned: Poisoned | None = None,
+    ) -> None:
+        """``poisoned``: what the client trains on, in the order of ``indices`` [N]."""
+        self._poisoned = poisoned or Poisoned(split.labels[indices])
+        self.labels: Labels = self._poisoned.labels
         self._images = split.images
         self._indices = indices
         self._normalize = Normalizer(info, split.images.shape[2])
         self._batch_size = config.batch_size
         self._padding = split.images.shape[1] // PADDING_SHARE if config.augment else 0
         self._mirrors = config.augment and config.type not in UPRIGHT
-
-    def poison(self, poisoned: Poisoned) -> None:
-        """An attacker's labels, and the stamp that some of its images get."""
-        self.labels, self._poisoned = poisoned.labels, poisoned
 
     @property
     def num_samples(self) -> int:
@@ -126,9 +124,7 @@ class TrainLoader:
                 images = crop(images, self._padding, *moves[:, batch])
             if self._mirrors:
                 images[mirrored[batch]] = images[mirrored[batch], :, ::-1]
-            if self._poisoned.is_stamped is not None and self._poisoned.stamp is not None:
-                is_stamped = self._poisoned.is_stamped[order[batch]]
-                images[is_stamped] = with_stamp(images[is_stamped], self._poisoned.stamp)
+            images = self._poisoned.stamped(images, order[batch])
             yield self._normalize(images), torch.from_numpy(self.labels[order[batch]])
 
 

@@ -1,7 +1,5 @@
 """The models, and what is asked of every model: its last layer, and what of it can change."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -136,39 +134,6 @@ def train_mode(model: nn.Module) -> nn.Module:
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
     return model
-
-
-def float_values(model: nn.Module) -> list[Tensor]:
-    """The floating-point values that training changes."""
-    return scored_values(model) + statistics(model)
-
-
-def scored_values(model: nn.Module) -> list[Tensor]:
-    """The parameters that learn: what aggregation rules compare."""
-    return [parameter.detach() for parameter in model.parameters() if parameter.requires_grad]
-
-
-def statistics(model: nn.Module) -> list[Tensor]:
-    """Running means and variances; those of a frozen model stay as they are."""
-    return [] if is_frozen(model) else [b for b in model.buffers() if b.is_floating_point()]
-
-
-def integer_values(model: nn.Module) -> Tensor:
-    """The integers [K] that training changes: batch norm's counters."""
-    flat = [value.flatten().long() for value in _counters(model)]
-    return torch.cat(flat) if flat else torch.zeros(0, dtype=torch.int64)
-
-
-def set_integer_values(model: nn.Module, values: Tensor) -> None:
-    """Writes back what ``integer_values`` [K] gives."""
-    start = 0
-    for value in _counters(model):
-        value.copy_(values[start : start + value.numel()].view_as(value))
-        start += value.numel()
-
-
-def _counters(model: nn.Module) -> list[Tensor]:
-    return [] if is_frozen(model) else [b for b in model.buffers() if not b.is_floating_point()]
 
 
 def num_parameters(model: nn.Module) -> int:

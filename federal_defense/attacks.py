@@ -39,11 +39,18 @@ class Setting:
 
 @dataclass(frozen=True)
 class Poisoned:
-    """Labels [N] to train on, and images that are stamped first."""
+    """Labels [N] to train on, and which images are stamped before that."""
 
     labels: Labels
     is_stamped: NDArray[np.bool_] | None = None  # [N]
     stamp: Stamp | None = None
+
+    def stamped(self, images: Images, places: NDArray[np.int64]) -> Images:
+        """These of the N images [B, H, W, C], of which some get their stamp where they are."""
+        if self.is_stamped is not None and self.stamp is not None:
+            chosen = self.is_stamped[places]
+            images[chosen] = with_stamp(images[chosen], self.stamp)
+        return images
 
 
 def label_flip(

@@ -9,14 +9,12 @@ spread; where it stands out, its means are split in two, and the smaller group i
     python -m federal_defense.class_mean    # a demo: what three clients' class means look like
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, without
+from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, without
 from federal_defense.two_means import two_means
 
 LEAST_RATIO = 1.75  # of the widest class's spread to the median class's, for a round to count

@@ -1,7 +1,5 @@
 """The article's two demos: three clients on real processes, the last of which may attack."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch
@@ -13,7 +11,7 @@ from extra_utils.model import Net
 from extra_utils.my_dataset import Dataset
 from extra_utils.processes.supervisor import start_ranks
 from extra_utils.training.optimizer import Adam
-from get_weight_matrix import class_mean
+from get_weight_matrix import class_means
 
 NUM_CLIENTS, IMAGES_EACH, EPOCHS, BATCH = 3, 400, 4, 32
 ATTACKER = NUM_CLIENTS - 1
@@ -82,7 +80,7 @@ def weight_matrix(ranks: Ranks, dataset: Dataset, *, is_attacked: bool) -> Tenso
     model = Net()  # the same on every rank
     train(model, images, labels)
     matrix = torch.zeros(NUM_CLIENTS, dataset.num_classes, dtype=torch.int64)
-    matrix[ranks.rank] = to_bits(class_mean(model))
+    matrix[ranks.rank] = to_bits(class_means(model))
     ranks.all_reduce(matrix)
     return from_bits(matrix)
 

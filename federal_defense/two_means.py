@@ -1,11 +1,9 @@
 """Two groups of points, found the same way whatever the points' order."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import Array
+from extra_utils.aggregation.messages import Array
 
 MOST_STEPS = 100
 MOST_BEGINNINGS = 100

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from client import Client, Clients, cosine_rate, mean, sample_rows
+from client import Client, Clients, cosine_rate, sample_rows
+from extra_utils.aggregation.flat_model import WeightDiff
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import AttackConfig, Config
 from extra_utils.model import Net, build_model
@@ -19,8 +21,9 @@ from extra_utils.my_dataset import Dataset
 from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
 from extra_utils.run.progress import Observer, Silent
-from get_weight_matrix import class_mean, weight_diff
+from get_weight_matrix import class_means
 from my_data_loader import TrainLoader
+from tests.extra_utils.aggregation.test_flat_model import dense
 from tests.helpers import make_config, make_dataset
 
 CONFIG = make_config(
@@ -40,7 +43,7 @@ def make_observer() -> Observer:
 
 
 def make_clients(config: Config, dataset: Dataset) -> Clients:
-    return Clients(config, dataset, make_observer())
+    return Clients(config, dataset, build_model(config, dataset), make_observer(), {})
 
 
 def train_plainly(client: Client, config: Config, model: Net, round_index: int) -> Net:
@@ -66,8 +69,8 @@ def test_local_training_is_torchs_own_adam_and_leaves_the_global_model_alone() -
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert isinstance(model, Net)
     expected = train_plainly(client, CONFIG, model, 3)
-    assert torch.equal(update.diff.dense(), weight_diff(expected, model).dense())
-    assert torch.equal(update.class_mean, class_mean(expected))
+    assert torch.equal(dense(update.diff), dense(WeightDiff(expected, model)))
+    assert torch.equal(update.class_mean, class_means(expected))
     assert update.num_samples == 20
 
 
@@ -79,8 +82,8 @@ def test_a_clients_training_depends_on_its_number_and_the_round_only() -> None:
     clients.make(1, 1).local_train(model, 1)
     again = clients.make(0, 1).local_train(model, 1)
     other_round = clients.make(0, 2).local_train(model, 2)
-    assert torch.equal(first.diff.dense(), again.diff.dense())
-    assert not torch.equal(first.diff.dense(), other_round.diff.dense())
+    assert torch.equal(dense(first.diff), dense(again.diff))
+    assert not torch.equal(dense(first.diff), dense(other_round.diff))
 
 
 def test_points_are_spread_over_each_epoch() -> None:
@@ -123,7 +126,7 @@ def test_local_evaluation_can_be_left_out(config: Config) -> None:
     assert len(drawn.points) == (4 if config.only_0 else 0)
     full = make_clients(CONFIG, make_dataset()).make(0, 1).local_train(model, 1)
     assert torch.equal(
-        drawn.diff.dense(), full.diff.dense()
+        dense(drawn.diff), dense(full.diff)
     )  # looking does not change what is trained
 
 
@@ -144,12 +147,13 @@ def test_an_attacker_trains_on_flipped_labels_from_its_first_round_on() -> None:
 def test_a_rounds_clients_are_drawn_from_the_seed_and_the_round() -> None:
     config = replace(CONFIG, num_clients=20, clients_per_round=5)
     clients, again = (make_clients(config, make_dataset()) for _ in range(2))
-    draws = [clients.draw(round_index) for round_index in range(1, 41)]
-    assert draws == [again.draw(round_index) for round_index in range(1, 41)]
+    draws = [clients.plan(round_index, 1).samples for round_index in range(1, 41)]
+    assert draws == [again.plan(round_index, 1).samples for round_index in range(1, 41)]
     assert all(len(draw) == 5 and list(draw) == sorted(draw) for draw in draws)
     assert all(draw[client] == 3 for draw in draws for client in draw)  # images of each
     assert {client for draw in draws for client in draw} == set(range(20))
-    assert clients.draw(1) != make_clients(replace(config, seed=1), make_dataset()).draw(1)
+    other = make_clients(replace(config, seed=1), make_dataset())
+    assert clients.plan(1, 1).samples != other.plan(1, 1).samples
 
 
 def test_model_eval_counts_what_is_right() -> None:
@@ -182,7 +186,7 @@ def test_an_empty_last_batch_does_not_exist() -> None:
 
 
 def test_mean_is_exact() -> None:
-    assert mean([0.1] * 10) == 0.1
+    assert fmean([0.1] * 10) == 0.1
 
 
 def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:

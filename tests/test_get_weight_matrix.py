@@ -10,96 +10,69 @@ import pytest
 import torch
 from torch import nn
 
-from extra_utils.aggregation.messages import BLOCK, Point, RoundResult, Update, WeightDiff
+from extra_utils.aggregation.flat_model import FIXED_POINT, FlatModel, WeightDiff, to_fixed_point
+from extra_utils.aggregation.messages import Point, RoundPlan, RoundResult, Update
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.distributed_utils import Ranks
-from extra_utils.model import integer_values
 from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
-from get_weight_matrix import (
-    FIXED_POINT,
-    ReportRows,
-    RoundSum,
-    apply_result,
-    class_mean,
-    to_fixed_point,
-    weight_diff,
-)
+from get_weight_matrix import RoundSum, apply_result, class_means
+from tests.extra_utils.aggregation.test_flat_model import dense
 from tests.helpers import run_distributed
 
 
+class Counting(nn.Module):
+    """Some weights, without a bias, and a counter: [width] -> [2]."""
+
+    def __init__(self, width: int = 1) -> None:
+        super().__init__()
+        self.last = nn.Linear(width, 2, bias=False)
+        self.register_buffer("counter", torch.tensor(0))
+
+
 def make_update(client_id: int, diff: list[float], num_samples: int = 1) -> Update:
+    local, model = (Counting(len(diff) // 2).double() for _ in range(2))
+    local.last.weight.data = torch.tensor(diff, dtype=torch.float64).view(2, -1)
+    model.last.weight.data.zero_()
+    FlatModel(local).set_counters(torch.tensor([10 * client_id]))
     return Update(
         client_id=client_id,
         num_samples=num_samples,
-        diff=WeightDiff([new := torch.tensor(diff, dtype=torch.float64)], [torch.zeros_like(new)]),
-        counters=torch.tensor([10 * client_id]),
+        diff=WeightDiff(local, model),
         class_mean=torch.tensor([client_id + 0.1, -0.0], dtype=torch.float64),
         train_loss=0.1 * client_id,
         points=[Point(1, 3, 0.25, 50.0)] if client_id == 1 else [],
     )
 
 
-class Counting(nn.Module):
-    """Three weights, two biases and a counter: [1, 1] -> [2]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.last = nn.Linear(1, 2, bias=False)
-        self.register_buffer("counter", torch.tensor(0))
-
-
-def make_round_sum(num_clients: int, num_points: int = 0) -> RoundSum:
-    model = Counting()
-    return RoundSum(model, ReportRows(model, num_points, clients_per_round=num_clients))
+def make_plan(samples: dict[int, int], world_size: int = 1) -> RoundPlan:
+    """A round of these clients, dealt out to the ranks in turns; nobody attacks."""
+    shares = [list(samples)[rank::world_size] for rank in range(world_size)]
+    return RoundPlan(samples, shares, attackers=set(), num_clients=len(samples))
 
 
 def test_class_mean_is_the_row_mean_plus_the_bias_share() -> None:
     layer = nn.Linear(2, 3)
     layer.weight.data = torch.tensor([[1.0, 2.0], [3.0, 5.0], [-1.0, 1.0]])
     layer.bias.data = torch.tensor([1.0, 0.0, -4.0])
-    assert class_mean(layer).tolist() == [2.0, 4.0, -2.0]
+    assert class_means(layer).tolist() == [2.0, 4.0, -2.0]
 
 
 def test_class_mean_equals_the_articles_matrix_product() -> None:
     layer = nn.Linear(84, 10)
     ones = torch.ones(84, 1) / 84
     expected = layer.weight.mm(ones) + layer.bias.unsqueeze(1) / 84
-    assert torch.allclose(class_mean(layer).float(), expected.flatten(), atol=1e-7)
+    assert torch.allclose(class_means(layer).float(), expected.flatten(), atol=1e-7)
 
 
 def test_class_mean_refuses_a_model_without_a_full_last_layer() -> None:
     with pytest.raises(ValueError, match="last layer, the model has Conv2d"):
-        class_mean(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
-
-
-def test_a_diff_is_local_minus_global_in_the_order_of_memory() -> None:
-    """A tensor of several blocks, and one whose pixels' channels lie side by side."""
-    old = [torch.randn(3, BLOCK), torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)]
-    new = [value + torch.randn_like(value) for value in old]
-    diff = WeightDiff(new, old)
-    first, second = (a.double() - b.double() for a, b in zip(new, old, strict=True))
-    expected = torch.cat([first.flatten(), second.permute(0, 2, 3, 1).flatten()])
-    assert torch.equal(diff.dense(), expected)
-    assert len(diff) == len(expected)
-    assert max(len(block) for block in diff.blocks()) == BLOCK
-    with pytest.raises(AssertionError, match="gaps"):
-        WeightDiff([new[0][:, ::2]], [old[0][:, ::2]])
-
-
-def test_an_attacker_edits_what_learns_and_leaves_running_statistics_possible() -> None:
-    old = [torch.zeros(BLOCK + 3), torch.ones(2)]
-    new = [torch.ones(BLOCK + 3), torch.tensor([0.5, 0.1])]
-    diff = WeightDiff(new, old)
-    diff.edit(lambda block: -10 * block, num_first=BLOCK + 3)
-    assert set(new[0].tolist()) == {-10.0}
-    assert new[1].tolist() == pytest.approx([0.5, 0.1])
-    assert diff.dense()[:2].tolist() == [-10.0, -10.0]
+        class_means(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
 
 
 def test_weight_diff_and_apply_are_inverse() -> None:
     old, new = nn.Linear(3, 2), nn.Linear(3, 2)
-    total = to_fixed_point(weight_diff(new, old).dense(), 1.0).long()
+    total = to_fixed_point(dense(WeightDiff(new, old)), 1.0).long()
     apply_result(old, RoundResult(total, torch.zeros(0, dtype=torch.int64), []))
     assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
 
@@ -107,20 +80,13 @@ def test_weight_diff_and_apply_are_inverse() -> None:
 def test_apply_sets_the_counters() -> None:
     model = Counting()
     apply_result(model, RoundResult(torch.zeros(2, dtype=torch.int64), torch.tensor([7]), []))
-    assert integer_values(model).tolist() == [7]
-
-
-def test_fixed_point_is_exact_to_its_unit() -> None:
-    diff = torch.tensor([1.0, -2.5, 2.0**-44, 1e-20], dtype=torch.float64)
-    assert to_fixed_point(diff, 1.0).tolist() == [2**44, -5 * 2**43, 1, 0]
-    thirds = to_fixed_point(torch.tensor([0.1], dtype=torch.float64), 1 / 3).item()
-    assert abs(thirds / FIXED_POINT - 0.1 / 3) <= 0.5 / FIXED_POINT
+    assert FlatModel(model).counters.tolist() == [7]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2.0**18, -(2.0**18)])
 def test_a_difference_that_does_not_fit_names_its_client(value: float) -> None:
-    round_sum = make_round_sum(num_clients=1)
-    round_sum.begin(1, {4: 1}, [[4]])
+    round_sum = RoundSum(Counting(), num_points=0, clients_per_round=1)
+    round_sum.begin(make_plan({4: 1}))
     with pytest.raises(ClientFailed, match="client 4 diverged"):
         round_sum.add(make_update(4, [0.0, value]))
 
@@ -136,14 +102,14 @@ def test_the_largest_differences_of_all_clients_do_not_overflow() -> None:
 def weighted_mean(ranks: Ranks) -> dict[str, Any]:
     """The weighted mean of {1, 4} with n = {3, 1} is 1.75."""
     samples = {0: 3, 1: 1}
-    round_sum = make_round_sum(num_clients=2, num_points=2)
-    round_sum.begin(1, {0: 1, 1: 9}, [[0, 1]])  # a round whose sum must not stay
+    round_sum = RoundSum(Counting(), num_points=2, clients_per_round=2)
+    round_sum.begin(make_plan({0: 1, 1: 9}))  # a round whose sum must not stay
     round_sum.add(make_update(0, [7.0, 7.0]))
-    round_sum.begin(2, samples, [[0, 1]])
+    round_sum.begin(make_plan(samples))
     for client_id, diff in ((0, [1.0, 1.0]), (1, [4.0, 4.0])):
         if client_id % ranks.world_size == ranks.rank:
             round_sum.add(make_update(client_id, diff, samples[client_id]))
-    result = round_sum.reduce(ranks, Counting())
+    result = round_sum.reduce(ranks)
     return {
         "diff": (result.total.double() / FIXED_POINT).tolist(),
         "counters": result.counters.tolist(),
@@ -174,11 +140,9 @@ def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:
     diffs = torch.randn(7, 100, dtype=torch.float64, generator=generator)
     samples = {client: 3 * client + 1 for client in range(7)}
     sums = []
-    model = Counting()
-    model.last = nn.Linear(50, 2, bias=False)
-    round_sum = RoundSum(model, ReportRows(model, num_points=0, clients_per_round=7))
+    round_sum = RoundSum(Counting(50), num_points=1, clients_per_round=7)
     for order in (range(7), range(6, -1, -1), (3, 0, 6, 1, 5, 2, 4)):
-        round_sum.begin(1, samples, [list(order)])
+        round_sum.begin(make_plan(samples))
         for client in order:
             round_sum.add(make_update(client, diffs[client].tolist(), samples[client]))
         sums.append(round_sum._sum.clone())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from federal_defense.attacks import Poisoned
 from my_data_loader import (
     Normalizer,
     TestLoader,
@@ -90,8 +91,8 @@ def test_two_epochs_differ_and_one_generator_repeats_itself() -> None:
 
 def test_labels_of_the_loader_can_be_replaced_without_touching_the_data_set() -> None:
     dataset = make_dataset()
-    loader = TrainLoader(dataset.train, np.arange(60), dataset.info, CONFIG)
-    loader.labels = np.full(60, 3)
+    poisoned = Poisoned(np.full(60, 3))
+    loader = TrainLoader(dataset.train, np.arange(60), dataset.info, CONFIG, poisoned)
     seen = torch.cat([labels for _, labels in loader.epoch(np.random.default_rng(0))])
     assert set(seen.tolist()) == {3}
     assert set(dataset.train.labels) == set(range(10))

@@ -1,4 +1,4 @@
-"""A model as a row of numbers, and what a rule sees of it.
+"""A model as a row of numbers, and what clients, rules and ranks tell each other of it.
 
 May import: basics, distributed_utils, model.
 """

@@ -1,72 +1,34 @@
-"""What crosses the wire, and what comes out of it."""
+"""What clients send, what a rule is given and answers, and what every rank knows in the end.
+
+Without torch, so that rules load at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import State
+if TYPE_CHECKING:
+    from torch import Tensor
 
-BLOCK = 2**16  # values worked on at a time: two such blocks of float64 fit the second-level cache
+    from extra_utils.aggregation.flat_model import WeightDiff
 
-
-class WeightDiff:
-    """Local minus global weights [P] in float64, where the difference is exact.
-
-    It is computed a block at a time from the tensors of both models, which it does not copy:
-    temporaries of the whole length cost more than the arithmetic. Values come in the order in
-    which the tensors lie in memory.
-    """
-
-    def __init__(self, local: list[Tensor], old: list[Tensor]) -> None:
-        self._pairs = [(flat(a), flat(b)) for a, b in zip(local, old, strict=True)]
-
-    def __len__(self) -> int:
-        return sum(len(old) for _, old in self._pairs)
-
-    def blocks(self) -> Iterator[Tensor]:
-        """float64 values, at most BLOCK at a time; each block uses the memory of the last."""
-        buffer = torch.empty(BLOCK, dtype=torch.float64)
-        for local, old in self._parts():
-            yield buffer[: len(old)].copy_(local).sub_(old)
-
-    def local(self, num_first: int) -> tuple[list[Tensor], list[Tensor]]:
-        """The local model's tensors: those that hold the first so many values, and the others."""
-        first: list[Tensor] = []
-        tensors = [local for local, _ in self._pairs]
-        while sum(map(len, first)) < num_first:
-            first.append(tensors.pop(0))
-        return first, tensors
-
-    def edit(self, function: Callable[[Tensor], Tensor], num_first: int) -> None:
-        """Moves the local model so that each block of the first so many values is what the
-        function makes of it; running statistics, which come last, stay possible ones."""
-        done = 0
-        for (local, old), block in zip(self._parts(), self.blocks(), strict=True):
-            if done == num_first:
-                return
-            local.copy_(function(block) + old)
-            done += len(old)
-
-    def dense(self) -> Tensor:
-        """All values [P] at once."""
-        return torch.cat([block.clone() for block in self.blocks()])
-
-    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Both models' values, at most BLOCK at a time; a part never crosses two tensors."""
-        for local, old in self._pairs:
-            for start in range(0, len(old), BLOCK):
-                yield local[start : start + BLOCK], old[start : start + BLOCK]
+Array = NDArray[np.float64]
+State = dict[str, Array]
 
 
-def flat(tensor: Tensor) -> Tensor:
-    """A tensor's values as one row, in the order of its memory and without a copy."""
-    contiguous = tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
-    assert contiguous, "the tensor has gaps"
-    return tensor.detach().as_strided((tensor.numel(),), (1,))
+@dataclass(frozen=True)
+class RoundPlan:
+    """Who takes part in a round; the same on every rank."""
+
+    samples: dict[int, int]  # the round's clients, ascending, and their numbers of images
+    shares: list[list[int]]  # each rank's clients
+    attackers: set[int]
+    num_clients: int  # of the whole run
 
 
 @dataclass(frozen=True)
@@ -85,11 +47,44 @@ class Update:
 
     client_id: int
     num_samples: int
-    diff: WeightDiff  # [P], for every floating-point value of the state
-    counters: Tensor  # [K] int64, the integer values of the state
+    diff: WeightDiff  # [P], and the local model's counters [K]
     class_mean: Tensor  # [C] float64, of the last layer
     train_loss: float  # mean per batch over the round
     points: list[Point] = field(default_factory=list)
+
+
+class Updates(Protocol):
+    """One round's n updates, clients in ascending order. All ranks ask for the same things."""
+
+    client_ids: list[int]
+    num_clients: int  # of the whole run
+    samples: Array  # [n]
+    class_means: Array  # [n, C]: the weight matrix
+    is_attacker: NDArray[np.bool_]  # [n]; for the oracle alone
+
+    def gram(self) -> Array:
+        """Inner products [n, n] of the differences of all trainable values."""
+
+    def output_layer(self) -> Array:
+        """Differences of the last layer [n, C, h + 1]; each class's bias stands last."""
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A rule's answer.
+
+    The new global model moves by sum_i weights_i factors_i d_i, or by ``per_coordinate`` of blocks
+    [n, B] of all differences, which works on each coordinate by itself: [B].
+    """
+
+    weights: Array  # [n], sums to 1; running statistics are averaged by it as well
+    factors: Array | float = 1.0  # [n], shortens single differences
+    per_coordinate: Callable[[Array], Array] | None = None
+    flagged: NDArray[np.bool_] | None = None  # [n], by rules that leave clients out
+    state: State = field(default_factory=dict)  # kept for the next round, and in the checkpoint
+
+
+Rule = Callable[[Updates, State], Aggregate]
 
 
 @dataclass(frozen=True)
@@ -113,3 +108,14 @@ class RoundResult:
     counters: Tensor  # [K] int64, the largest of the clients'
     reports: list[ClientReport]  # by client
     rule: State = field(default_factory=dict)  # what the rule remembers
+
+
+def by_samples(updates: Updates) -> Array:
+    """Each client's share [n] of the round's images."""
+    return updates.samples / updates.samples.sum()
+
+
+def without(updates: Updates, flagged: NDArray[np.bool_], state: State | None = None) -> Aggregate:
+    """The mean of the clients that are not flagged, by their images."""
+    kept = np.where(flagged, 0.0, updates.samples)
+    return Aggregate(kept / max(kept.sum(), 1.0), flagged=flagged, state=state or {})

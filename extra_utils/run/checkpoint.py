@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from extra_utils.aggregation.updates import State
+from extra_utils.aggregation.messages import State
 from extra_utils.basics.errors import ConfigError, show
 from extra_utils.basics.files import write_whole, written_beside
 from extra_utils.distributed_utils import Ranks

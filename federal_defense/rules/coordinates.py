@@ -1,13 +1,11 @@
 """Rules that look at each coordinate of the differences by itself. They are not weighted."""
 
-from __future__ import annotations
-
 import math
 from typing import Annotated
 
 import numpy as np
 
-from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, by_samples
+from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, by_samples
 from extra_utils.config.values import Range
 
 
@@ -16,9 +14,13 @@ def median(updates: Updates, state: State) -> Aggregate:
 
     Source: Yin et al., ICML 2018.
     """
-    return Aggregate(
-        by_samples(updates), combine=lambda block: np.median(block, axis=0), state=state
-    )
+    return Aggregate(by_samples(updates), per_coordinate=median_of, state=state)
+
+
+def median_of(block: Array) -> Array:
+    """The median [B] of each column of [n, B]."""
+    found: Array = np.median(block, axis=0)
+    return found
 
 
 def trimmed_mean(
@@ -32,11 +34,11 @@ def trimmed_mean(
     """
     cut = num_trimmed(len(updates.samples), beta)
 
-    def combine(block: Array) -> Array:
+    def mean_of_kept(block: Array) -> Array:
         trimmed: Array = np.sort(block, axis=0)[cut : len(block) - cut].mean(axis=0)
         return trimmed
 
-    return Aggregate(by_samples(updates), combine=combine, state=state)
+    return Aggregate(by_samples(updates), per_coordinate=mean_of_kept, state=state)
 
 
 def num_trimmed(n: int, beta: float) -> int:

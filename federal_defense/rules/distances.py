@@ -1,12 +1,10 @@
 """Rules that look at lengths and distances of whole differences: all they need is a Gram matrix."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np
 
-from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, by_samples, without
+from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, by_samples, without
 from extra_utils.config.values import Count, CountOrZero, Range
 from federal_defense.two_means import squared_distances
 

@@ -1,11 +1,9 @@
 """Rules that look at the differences of the last layer, where a flipped label leaves its trace."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import Aggregate, Array, State, Updates, without
+from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, without
 from federal_defense.two_means import two_means
 
 KEPT_VARIANCE = 0.99  # of the principal components, at most

@@ -5,12 +5,10 @@ parameters, with their types and defaults, are its keys in the config. ``BOUNDS`
 rule's theorem asks of n, the clients of a round.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
-from extra_utils.aggregation.updates import Aggregate, State, Updates, by_samples
+from extra_utils.aggregation.messages import Aggregate, Rule, State, Updates, by_samples
 from extra_utils.basics.errors import WrongKey
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Tables
@@ -20,7 +18,6 @@ from federal_defense.rules.coordinates import median, num_trimmed, trimmed_mean
 from federal_defense.rules.distances import geometric_median, krum, multi_krum, norm_clipping
 from federal_defense.rules.output_layer import foolsgold, lfighter, oracle, tolpegin
 
-Rule = Callable[..., Aggregate]
 Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
 
 
@@ -90,7 +87,7 @@ def warn_of_attackers(config: Config) -> str:
     return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
 
 
-def rule_of(config: Config) -> Callable[[Updates, State], Aggregate]:
+def rule_of(config: Config) -> Rule:
     """The config's rule with its parameters."""
     parameters: dict[str, Any] = config.defense.parameters
     rule = DEFENSES[config.defense.name]

@@ -22,13 +22,14 @@ import torch
 import torch.distributed as dist
 import torchvision.models
 
+from extra_utils.aggregation.flat_model import FlatModel, WeightDiff
 from extra_utils.aggregation.messages import Update
 from extra_utils.distributed_utils import Ranks
-from extra_utils.model import float_values, integer_values
 from extra_utils.processes.supervisor import start_ranks
-from get_weight_matrix import ReportRows, RoundSum, apply_result, class_mean, weight_diff
+from get_weight_matrix import RoundSum, apply_result, class_means
 from tests.benchmarks.measure import Section, spread
 from tests.helpers import ROOT
+from tests.test_get_weight_matrix import make_plan
 
 WORLD_SIZE = 3
 
@@ -38,18 +39,18 @@ def measure_on_rank(ranks: Ranks, times: int, path: Path) -> None:
     torch.manual_seed(0)
     model = torchvision.models.resnet34().to(memory_format=torch.channels_last)
     local = copy.deepcopy(model)
-    with torch.no_grad():
-        for value in float_values(local):
-            value.add_(0.01 * torch.randn_like(value))
+    for piece in FlatModel(local).pieces():
+        piece.add_(0.01 * torch.randn_like(piece))
     size = ranks.world_size
-    round_sum = RoundSum(model, ReportRows(model, num_points=0, clients_per_round=size))
-    bare = torch.ones(sum(value.numel() for value in float_values(model)))
+    round_sum = RoundSum(model, num_points=0, clients_per_round=size)
+    plan = make_plan(dict.fromkeys(range(size), 1), size)
+    bare = torch.ones(len(FlatModel(model)))
 
     def ours() -> None:
-        round_sum.begin(1, dict.fromkeys(range(size), 1), [[rank] for rank in range(size)])
-        diff, counters = weight_diff(local, model), integer_values(local)
-        round_sum.add(Update(ranks.rank, 1, diff, counters, class_mean(local), 0.0))
-        apply_result(model, round_sum.reduce(ranks, model))
+        round_sum.begin(plan)
+        diff = WeightDiff(local, model)
+        round_sum.add(Update(ranks.rank, 1, diff, class_means(local), 0.0))
+        apply_result(model, round_sum.reduce(ranks))
 
     def plainly() -> None:
         dist.all_reduce(bare.fill_(1.0))
@@ -90,10 +91,8 @@ def main() -> None:
     if options.write is None:
         print(section(options.times).text)
         return
-    start_ranks(
-        measure_on_rank, (options.times, options.write),
-        world_size=WORLD_SIZE, threads=1, timeout_s=60,
-    )  # fmt: skip
+    arguments = (options.times, options.write)
+    start_ranks(measure_on_rank, arguments, world_size=WORLD_SIZE, threads=1, timeout_s=60)
 
 
 if __name__ == "__main__":

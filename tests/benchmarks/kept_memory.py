@@ -13,15 +13,16 @@ import resource
 import torch
 import torchvision.models
 
+from extra_utils.aggregation.flat_model import FlatModel, WeightDiff
 from extra_utils.aggregation.messages import Update
 from extra_utils.config.keys import DefenseConfig
 from extra_utils.distributed_utils import Ranks
-from extra_utils.model import float_values, integer_values
 from extra_utils.processes.supervisor import start_ranks
 from federal_defense.rules.table import rule_of
-from get_weight_matrix import ReportRows, RuleRound, class_mean, weight_diff
+from get_weight_matrix import RuleRound, class_means
 from tests.benchmarks.measure import MIB
 from tests.helpers import make_config
+from tests.test_get_weight_matrix import make_plan
 
 CLIENTS, WORLD_SIZE = 16, 2
 
@@ -31,20 +32,18 @@ def measure_on_rank(ranks: Ranks) -> None:
     config = make_config(type="cifar", num_clients=CLIENTS, defense=DefenseConfig(name="median"))
     torch.manual_seed(0)
     model = torchvision.models.resnet34()
-    size = 4 * sum(value.numel() for value in float_values(model)) / MIB
+    size = 4 * len(FlatModel(model)) / MIB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    figures = ReportRows(model, num_points=0, clients_per_round=CLIENTS)
-    aggregation = RuleRound(model, figures, rule_of(config), config, {})
-    shares = [list(range(rank, CLIENTS, WORLD_SIZE)) for rank in range(WORLD_SIZE)]
-    aggregation.begin(1, dict.fromkeys(range(CLIENTS), 100), shares)
-    for client in shares[ranks.rank]:
+    aggregation = RuleRound(model, 0, rule_of(config), {})
+    plan = make_plan(dict.fromkeys(range(CLIENTS), 100), WORLD_SIZE)
+    aggregation.begin(plan)
+    for client in plan.shares[ranks.rank]:
         local = copy.deepcopy(model)
-        with torch.no_grad():
-            for value in float_values(local):
-                value.add_(0.01 * torch.randn_like(value))
-        diff, counters = weight_diff(local, model), integer_values(local)
-        aggregation.add(Update(client, 100, diff, counters, class_mean(local), 0.0))
-    aggregation.reduce(ranks, model)
+        for piece in FlatModel(local).pieces():
+            piece.add_(0.01 * torch.randn_like(piece))
+        diff = WeightDiff(local, model)
+        aggregation.add(Update(client, 100, diff, class_means(local), 0.0))
+    aggregation.reduce(ranks)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     peaks = [float(text) for text in ranks.all_gather(str(peak))]
     if ranks.is_main:

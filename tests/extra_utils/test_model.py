@@ -10,16 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from extra_utils.aggregation.flat_model import FlatModel
 from extra_utils.model import (
     Net,
     build_model,
-    float_values,
-    integer_values,
     is_frozen,
     last_linear,
     new_model,
     num_parameters,
-    set_integer_values,
     train_mode,
 )
 from tests.helpers import make_config, make_dataset
@@ -96,8 +94,8 @@ def test_the_last_layer_is_found_by_what_it_is() -> None:
 def test_a_frozen_model_learns_in_its_last_layer_only() -> None:
     model = build_model(replace(RESNET, freeze_layers=True), make_dataset())
     assert is_frozen(model)
-    assert sum(value.numel() for value in float_values(model)) == 512 * 10 + 10
-    assert len(integer_values(model)) == 0
+    assert len(FlatModel(model)) == 512 * 10 + 10
+    assert len(FlatModel(model).counters) == 0
     before = copy.deepcopy(model.state_dict())
     train_mode(model)(torch.randn(4, 3, 32, 32)).sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is not None] == [
@@ -105,12 +103,3 @@ def test_a_frozen_model_learns_in_its_last_layer_only() -> None:
     ]  # fmt: skip
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
-
-
-def test_counters_are_read_and_written_back() -> None:
-    model = build_model(RESNET, make_dataset())
-    counters = integer_values(model)
-    assert len(counters) == 20
-    set_integer_values(model, torch.arange(20))
-    assert integer_values(model).tolist() == list(range(20))
-    assert sum(v.numel() for v in float_values(model)) > num_parameters(model)

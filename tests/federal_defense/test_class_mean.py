@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from extra_utils.aggregation.updates import Array, State
+from extra_utils.aggregation.messages import Array, State
 from federal_defense.class_mean import class_mean, evidence, least_ratio, smaller_group
 from tests.federal_defense.rules.test_table import Dense
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import Array
+from extra_utils.aggregation.messages import Array
 from federal_defense.two_means import squared_distances, two_means
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from extra_utils.aggregation.updates import Array
+from extra_utils.aggregation.messages import Array
 from federal_defense.rules.table import rule_of
 from federal_defense.two_means import two_means
 from tests.federal_defense.rules.test_table import Dense, judge, make_config, make_updates

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extra_utils.aggregation.updates import Aggregate, Array, Updates
+from extra_utils.aggregation.messages import Aggregate, Array, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
 from extra_utils.config.reader import Places
@@ -72,10 +72,9 @@ def make_config(name: str, n: int, **parameters: Any) -> Config:
 
 def step_of(aggregate: Aggregate, updates: Dense) -> Array:
     """What the global model moves by [P]."""
-    if aggregate.combine is not None:
-        return aggregate.combine(updates.diffs)
-    factors = 1.0 if aggregate.factors is None else aggregate.factors
-    step: Array = (aggregate.weights * factors) @ updates.diffs
+    if aggregate.per_coordinate is not None:
+        return aggregate.per_coordinate(updates.diffs)
+    step: Array = (aggregate.weights * aggregate.factors) @ updates.diffs
     return step
 
 

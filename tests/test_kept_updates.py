@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from extra_utils.aggregation.messages import Update, WeightDiff
-from extra_utils.aggregation.updates import Aggregate, State, Updates, by_samples
+from extra_utils.aggregation.flat_model import FIXED_POINT, FlatModel, WeightDiff
+from extra_utils.aggregation.messages import Aggregate, State, Update, Updates, by_samples
 from extra_utils.distributed_utils import Ranks
-from extra_utils.model import float_values, integer_values
 from federal_defense.rules.table import DEFENSES, rule_of
-from get_weight_matrix import FIXED_POINT, ReportRows, RuleRound, class_mean
+from get_weight_matrix import RuleRound, class_means
 from tests.federal_defense.rules.test_table import Dense, judge, make_config, step_of
 from tests.helpers import run_distributed
+from tests.test_get_weight_matrix import make_plan
 
 
 class Small(nn.Module):
@@ -30,36 +30,33 @@ class Small(nn.Module):
         self.last = nn.Linear(2000, 4)
 
 
+def make_update(client_id: int, num_samples: int, local: Small, model: Small) -> Update:
+    diff = WeightDiff(local, model)
+    return Update(client_id, num_samples, diff, class_means(local), train_loss=0.5)
+
+
 def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
     """Every rule on the same updates of seven clients; the result's bits and the reports."""
     found = {}
     samples = {client: 3 * client + 5 for client in range(7)}
-    shares = [list(range(rank, 7, ranks.world_size)) for rank in range(ranks.world_size)]
+    plan = make_plan(samples, ranks.world_size)
     for name in DEFENSES:
         torch.manual_seed(0)
         model = Small()
-        locals_ = [torch.randn(sum(v.numel() for v in float_values(model))) for _ in samples]
-        config = make_config(name, 7)
-        figures = ReportRows(model, num_points=0, clients_per_round=7)
-        aggregation = RuleRound(model, figures, rule_of(config), config, {})
-        aggregation.begin(1, samples, shares)
-        for client in shares[ranks.rank]:
+        rows = [torch.randn(len(FlatModel(model))) for _ in samples]
+        aggregation = RuleRound(model, 0, rule_of(make_config(name, 7)), {})
+        aggregation.begin(plan)
+        for client in plan.shares[ranks.rank]:
             local = Small()
-            start = 0
-            with torch.no_grad():
-                for value in float_values(local):
-                    value.copy_(locals_[client][start : start + value.numel()].view_as(value))
-                    start += value.numel()
-                assert local.norm.num_batches_tracked is not None
-                local.norm.num_batches_tracked.add_(client)
-            diff = WeightDiff(float_values(local), float_values(model))
-            aggregation.add(
-                Update(client, samples[client], diff, integer_values(local), class_mean(local), 0.5)
-            )
-        result = aggregation.reduce(ranks, model)
-        rows = [[r.weight, r.flagged, r.class_mean] for r in result.reports]
-        found[name] = [result.total.tolist()[::101], int(result.total.sum()), rows,
-                       result.counters.tolist()]  # fmt: skip
+            values = FlatModel(local)
+            for piece, part in zip(values.pieces(), values.cut(rows[client]), strict=True):
+                piece.copy_(part)
+            values.set_counters(values.counters + client)
+            aggregation.add(make_update(client, samples[client], local, model))
+        result = aggregation.reduce(ranks)
+        reports = [[r.weight, r.flagged, r.class_mean] for r in result.reports]
+        totals = [result.total.tolist()[::101], int(result.total.sum())]
+        found[name] = [*totals, reports, result.counters.tolist()]
     return found
 
 
@@ -76,27 +73,24 @@ def look_at_updates(ranks: Ranks) -> dict[str, Any]:
     """What a rule is given of three clients, and the same from their models themselves."""
     torch.manual_seed(0)
     model, locals_, spy = Small(), [Small() for _ in range(3)], Spy()
-    config, figures = make_config("mean", 3), ReportRows(model, num_points=0, clients_per_round=3)
-    aggregation = RuleRound(model, figures, spy, config, {})
-    shares = [list(range(rank, 3, ranks.world_size)) for rank in range(ranks.world_size)]
-    aggregation.begin(1, dict.fromkeys(range(3), 4), shares)
-    for client in shares[ranks.rank]:
-        local = locals_[client]
-        diff = WeightDiff(float_values(local), float_values(model))
-        aggregation.add(Update(client, 4, diff, integer_values(local), class_mean(local), 0.5))
-    aggregation.reduce(ranks, model)
-    layers = [
-        torch.cat([local.last.weight - model.last.weight,
-                   (local.last.bias - model.last.bias)[:, None]], dim=1).tolist()
-        for local in locals_
-    ]  # fmt: skip
-    means = [(local.last.weight.mean(dim=1) + local.last.bias / 2000).tolist()
-             for local in locals_]  # fmt: skip
-    rows = [nn.utils.parameters_to_vector(local.parameters())
-            - nn.utils.parameters_to_vector(model.parameters()) for local in locals_]  # fmt: skip
-    diffs = torch.stack(rows)
-    return {"seen": [spy.layer.tolist(), spy.class_means.tolist(), spy.gram.tolist()],
-            "own": [layers, means, (diffs @ diffs.T).tolist()]}  # fmt: skip
+    aggregation = RuleRound(model, 0, spy, {})
+    plan = make_plan(dict.fromkeys(range(3), 4), ranks.world_size)
+    aggregation.begin(plan)
+    for client in plan.shares[ranks.rank]:
+        aggregation.add(make_update(client, 4, locals_[client], model))
+    aggregation.reduce(ranks)
+    diffs, layers, means = [], [], []
+    before = nn.utils.parameters_to_vector(model.parameters())
+    for local in locals_:
+        diffs.append(nn.utils.parameters_to_vector(local.parameters()) - before)
+        weight, bias = local.last.weight - model.last.weight, local.last.bias - model.last.bias
+        layers.append(torch.cat([weight, bias[:, None]], dim=1).tolist())
+        means.append((local.last.weight.mean(dim=1) + local.last.bias / 2000).tolist())
+    gram = torch.stack(diffs) @ torch.stack(diffs).T
+    return {
+        "seen": [spy.layer.tolist(), spy.class_means.tolist(), spy.gram.tolist()],
+        "own": [layers, means, gram.tolist()],
+    }
 
 
 def test_a_rule_is_given_what_the_models_say(tmp_path: Path) -> None:
@@ -125,14 +119,14 @@ def test_the_blocks_way_is_the_dense_way(tmp_path: Path) -> None:
     (found, _) = run_distributed(aggregate_with_all_rules, 2, tmp_path)
     torch.manual_seed(0)
     model = Small()
-    flat = torch.cat([value.flatten() for value in float_values(model)]).double()
+    flat = torch.cat(list(FlatModel(model).pieces())).double()
     diffs = torch.stack([torch.randn(len(flat)) for _ in range(7)]).double() - flat
     updates = Dense(diffs.numpy(), [3.0 * client + 5 for client in range(7)])
     scored = sum(parameter.numel() for parameter in model.parameters())
     average = by_samples(updates) @ updates.diffs
     for name in ("mean", "median", "trimmed_mean", "geometric_median"):
-        step = step_of(judge(name, Dense(updates.diffs[:, :scored], updates.samples)),
-                       Dense(updates.diffs[:, :scored], updates.samples))  # fmt: skip
+        seen = Dense(updates.diffs[:, :scored], updates.samples)
+        step = step_of(judge(name, seen), seen)
         expected = np.concatenate([step, average[scored:]])
         if name == "geometric_median":
             expected = expected[:scored]
