@@ -7,10 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,24 +17,9 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from extra_utils.basics.errors import RunFailed
+from extra_utils.basics.heartbeat import RankHeartbeat
 
 FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes at most 24 days
-
-
-class Heartbeat(Protocol):
-    """How a rank shows that it lives, and where it is."""
-
-    def beat(self) -> None:
-        """A step was taken: a batch, a block, a file."""
-
-    def place(self, round_index: int, client: int = ...) -> None:
-        """From here on the rank works on this round, and on this client if one is named."""
-
-    def waiting(self) -> AbstractContextManager[None]:
-        """The rank waits for others and is alive however long that takes."""
-
-    def end(self, how: int) -> None:
-        """The rank has done its work, or failed."""
 
 
 @dataclass
@@ -44,7 +28,7 @@ class Ranks:
 
     rank: int
     world_size: int
-    heartbeat: Heartbeat
+    heartbeat: RankHeartbeat
     store: Any = None  # torch's Store, where the ranks have met
     num_bytes: int = 0  # put on the wire by this rank so far
 
@@ -130,7 +114,7 @@ def from_bits(bits: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def process_group(
-    rank: int, world_size: int, init_method: str, threads: int, heartbeat: Heartbeat
+    rank: int, world_size: int, init_method: str, threads: int, heartbeat: RankHeartbeat
 ) -> Iterator[Ranks]:
     """Joins the group of all ranks over gloo. All ranks call this.
 

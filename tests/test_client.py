@@ -14,11 +14,11 @@ import torch.nn.functional as F
 
 from client import Client, Clients, cosine_rate, sample_rows
 from extra_utils.aggregation.flat_model import WeightDiff
+from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import AttackConfig, Config
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
-from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
 from extra_utils.run.progress import Observer, Silent
 from get_weight_matrix import class_means

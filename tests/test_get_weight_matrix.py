@@ -13,8 +13,8 @@ from torch import nn
 from extra_utils.aggregation.flat_model import FIXED_POINT, FlatModel, WeightDiff, to_fixed_point
 from extra_utils.aggregation.messages import Point, RoundPlan, RoundResult, Update
 from extra_utils.basics.errors import ClientFailed
+from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import Ranks
-from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
 from get_weight_matrix import RoundSum, apply_result, class_means
 from tests.extra_utils.aggregation.test_flat_model import dense

@@ -2,7 +2,7 @@
 
 import time
 
-from extra_utils.processes.heartbeat import Heartbeats
+from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.processes.machine import is_stopped
 
 LONGEST_STEP_S = 1.0  # of the watcher's own clock; more means that it was itself stopped

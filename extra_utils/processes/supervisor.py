@@ -4,22 +4,19 @@ The parent is no rank: it computes nothing with torch, so that its children can 
 the import: call ``start_ranks`` before any tensor operation.
 """
 
-import contextlib
 import os
-import shutil
 import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection
-from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
+from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import process_group
-from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import end_with_parent, process_context
 from extra_utils.processes.stillness import StillnessWatch
 
@@ -61,9 +58,10 @@ def start_ranks(
     seconds; no process is left behind in any case.
     """
     context: Any = process_context()
-    with _rendezvous_folder() as folder:
+    # the ranks find each other by a file, and not by a port, in a folder of mode 700
+    with tempfile.TemporaryDirectory(prefix="fl-ranks-", ignore_cleanup_errors=True) as folder:
         heartbeats, reports = Heartbeats(context, world_size), context.SimpleQueue()
-        setup = Setup(world_size, threads, f"file://{folder / 'ranks'}", heartbeats, reports)
+        setup = Setup(world_size, threads, f"file://{folder}/ranks", heartbeats, reports)
         ranks = [
             context.Process(target=_rank_main, args=(rank, setup, function, args))
             for rank in range(world_size)
@@ -74,16 +72,6 @@ def start_ranks(
             _watch(ranks, setup, timeout_s)
         finally:
             _end_all(ranks)
-
-
-@contextlib.contextmanager
-def _rendezvous_folder() -> Iterator[Path]:
-    """A folder of mode 700 in which the ranks find each other, by a file and not by a port."""
-    folder = Path(tempfile.mkdtemp(prefix="fl-ranks-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rank_main(

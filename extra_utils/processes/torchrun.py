@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import RunFailed
+from extra_utils.basics.heartbeat import DONE, FAILED, Heartbeats, Row
 from extra_utils.distributed_utils import Ranks
-from extra_utils.processes.heartbeat import DONE, FAILED, Heartbeats, Row
 from extra_utils.processes.machine import is_gone, process_context
 from extra_utils.processes.stillness import StillnessWatch
 from extra_utils.processes.supervisor import Setup, failure_of

@@ -2,7 +2,7 @@
 
 from tqdm import tqdm
 
-from extra_utils.distributed_utils import Heartbeat
+from extra_utils.basics.heartbeat import RankHeartbeat
 from extra_utils.run.metrics import Row
 
 
@@ -53,7 +53,7 @@ Display = Silent | Progress
 class Observer:
     """What a client tells of its work: to the parent that it lives, to the user how far it is."""
 
-    def __init__(self, heartbeat: Heartbeat, display: Display) -> None:
+    def __init__(self, heartbeat: RankHeartbeat, display: Display) -> None:
         self.heartbeat, self.display = heartbeat, display
 
     def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.processes import stillness
-from extra_utils.processes.heartbeat import Heartbeats
 from extra_utils.processes.machine import process_context
 from extra_utils.processes.stillness import StillnessWatch
 from tests.helpers import ROOT, processes_of
