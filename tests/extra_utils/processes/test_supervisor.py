@@ -76,6 +76,33 @@ def test_the_run_ends_and_the_message_names_the_rank(
     assert seconds < 20
 
 
+AGAIN_AND_AGAIN = """
+import os, signal
+from extra_utils.basics.errors import RunFailed
+from extra_utils.processes.supervisor import start_ranks
+
+def fail(ranks, how):
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise RuntimeError("out of luck")
+
+for how in 5 * ["raise", "kill"]:
+    try:
+        start_ranks(fail, (how,), world_size=1, threads=1, timeout_s=30)
+        print("finished")
+    except RunFailed as error:
+        print(str(error).splitlines()[0])
+"""
+
+
+def test_a_rank_that_fails_at_once_never_counts_as_finished() -> None:
+    command = [sys.executable, "-c", AGAIN_AND_AGAIN]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    place = "rank 0 (before round 1)"
+    raised, killed = f"{place}: RuntimeError: out of luck", f"{place} was killed by SIGKILL"
+    assert done.stdout.splitlines() == 5 * [raised, killed]
+
+
 class Clock:
     """Stands in for the time module; the test moves it."""
 
