@@ -22,8 +22,7 @@ from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import fingerprint, open_dataset
 from extra_utils.processes.launch import Job, Launcher, OwnProcesses, Torchrun, find_launcher
 from extra_utils.processes.machine import advise_on_cores, available_cores
-from extra_utils.run.folder import run_folder
-from extra_utils.run.resume import check_checkpoint, identity, is_finished, read_resumed
+from extra_utils.run.folder import identity, read_resumed, run_folder
 from federal_defense.attacks import with_drawn_attackers
 from federal_defense.rules.table import TABLES, check_bounds, check_num_classes, warn_of_attackers
 
@@ -61,13 +60,11 @@ def federate(arguments: Arguments, launcher: OwnProcesses | Torchrun) -> None:
         launcher.start(run, config, data_folder, None)
         return
     assert data_folder is not None, "the main process is the first of its machine"
-    with run_folder(config, arguments, is_restart=launcher.is_restart) as (run_dir, is_resumed):
-        if is_resumed and is_finished(run_dir, config):
+    with run_folder(config, arguments, is_restart=launcher.is_restart) as (run_dir, job):
+        if job is None:
             print(f"the run has finished its {config.global_epochs} rounds")
         else:
-            if is_resumed:
-                check_checkpoint(run_dir, config)
-            launcher.start(run, config, data_folder, Job(config, run_dir, is_resumed))
+            launcher.start(run, config, data_folder, job)
 
         # the pictures
         draw(run_dir, config, data_folder)
@@ -80,8 +77,8 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     from extra_utils.distributed_utils import check_equal
     from extra_utils.model import build_model
     from extra_utils.run.checkpoint import checksum_of, restore
-    from extra_utils.run.progress import Observer, choose_display
-    from extra_utils.run.recorder import choose_recorder
+    from extra_utils.run.progress import Observer, Progress
+    from extra_utils.run.recorder import MainRecorder, SilentRecorder
     from get_weight_matrix import apply_result
     from my_data_loader import global_test
 
@@ -89,13 +86,14 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     config, dataset = job.config, open_dataset(data_folder)
     model = build_model(config, dataset, ranks)
     check_equal(ranks, fingerprint(data_folder) | {"start weights": checksum_of(model)})
-    whose = identity(config)
-    done, rule_state = restore(ranks, model, job.run_dir, whose) if job.is_resumed else (None, {})
+    done, rule_state = restore(ranks, model, job.run_dir, identity(config))
 
     # rank 0 alone writes and speaks
-    display = choose_display(ranks.is_main, config.global_epochs, done or 0)
-    recorder = choose_recorder(ranks, config, job.run_dir, display, done)
-    observer = Observer(ranks.heartbeat, display)
+    observer = Observer(ranks.heartbeat)
+    recorder: MainRecorder | SilentRecorder = SilentRecorder()
+    if ranks.is_main:
+        observer = progress = Progress(ranks.heartbeat, config.global_epochs, done or 0)
+        recorder = MainRecorder(ranks, config, job.run_dir, progress, done)
     clients = Clients(config, dataset, model, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
     evaluation = test(model)

@@ -1,12 +1,16 @@
 """The parts of the documentation that are made from the sources.
 
-python -m tests.readme    # rewrites the tables of keys in docs/keys.md
+python -m tests.readme    # rewrites the tables in docs/keys.md and docs/metrics.md
 """
 
 from __future__ import annotations
 
+import re
+
 from extra_utils.config.help import key_rows, markdown, nested_rows, parameter_rows, summary
 from extra_utils.config.keys import AttackConfig
+from extra_utils.config.values import describe
+from extra_utils.run.metrics import SCHEMA, SUMMARY_ROUNDS
 from federal_defense.attacks import ATTACKS
 from federal_defense.rules.table import DEFENSES
 from tests.helpers import ROOT
@@ -15,6 +19,13 @@ README, DOCS = ROOT / "README.md", ROOT / "docs"
 KEYS, SPEED = "keys: python -m tests.readme", "speed: python -m tests.benchmarks.report"
 ROWS = "rows: python -m tests.readme"
 PAGES = {KEYS: DOCS / "keys.md", SPEED: DOCS / "speed.md", ROWS: DOCS / "metrics.md"}
+KINDS = {
+    "run": "the first row",
+    "point": "a local model while it trains",
+    "client": "a client after its local training",
+    "round": "the global model after a round",
+    "summary": f"the last row: means of the last {SUMMARY_ROUNDS} rounds, and the final model",
+}
 
 
 def key_tables() -> str:
@@ -25,6 +36,18 @@ def key_tables() -> str:
             parts.append(f"`{title}` `{name}`: {summary(function)}.")
             if rows := parameter_rows(function):
                 parts.append(markdown(rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def row_tables() -> str:
+    """Markdown: the keys of every kind of row in metrics.jsonl, with type and meaning."""
+    parts = []
+    for kind, keys in SCHEMA.items():
+        lines = [f"`{kind}`: {KINDS[kind]}.", "", "| key | type | meaning |", "|---|---|---|"]
+        for key, (hint, meaning) in keys.items():
+            type_ = re.sub(r" from \S+ to \S+", "", describe(hint))  # the bounds go without saying
+            lines.append(f"| `{key}` | {type_} | {meaning} |")
+        parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -50,3 +73,4 @@ def rewrite(mark: str, part: str) -> None:
 
 if __name__ == "__main__":
     rewrite(KEYS, key_tables())
+    rewrite(ROWS, row_tables())

@@ -20,7 +20,7 @@ from extra_utils.config.keys import AttackConfig, Config
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
 from extra_utils.processes.machine import process_context
-from extra_utils.run.progress import Observer, Silent
+from extra_utils.run.progress import Observer
 from get_weight_matrix import class_means
 from my_data_loader import TrainLoader
 from tests.extra_utils.aggregation.test_flat_model import dense
@@ -39,7 +39,7 @@ FLIP = AttackConfig(name="label_flip", clients=[2], parameters={"source": 1, "ta
 
 
 def make_observer() -> Observer:
-    return Observer(Heartbeats(process_context(), 1).writer(0), Silent())
+    return Observer(Heartbeats(process_context(), 1).writer(0))
 
 
 def make_clients(config: Config, dataset: Dataset) -> Clients:

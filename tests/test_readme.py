@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from textwrap import indent
@@ -17,7 +17,17 @@ from extra_utils.config.reader import parse_arguments, read_config
 from federal_defense.benchmark.plan import read_plan
 from federal_defense.rules.table import TABLES
 from tests.helpers import ROOT
-from tests.readme import DOCS, KEYS, PAGES, README, key_tables, part_of, with_part
+from tests.readme import (
+    DOCS,
+    KEYS,
+    PAGES,
+    README,
+    ROWS,
+    key_tables,
+    part_of,
+    row_tables,
+    with_part,
+)
 from tests.test_structure import SOURCES, num_lines
 
 MOST_LINES = 250
@@ -104,9 +114,10 @@ def table_rows(part: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def test_the_tables_of_keys_are_current() -> None:
-    text = PAGES[KEYS].read_text(encoding="utf-8")
-    assert with_part(text, KEYS, key_tables()) == text, "run python -m tests.readme"
+@pytest.mark.parametrize(("mark", "tables"), [(KEYS, key_tables), (ROWS, row_tables)])
+def test_the_tables_from_the_sources_are_current(mark: str, tables: Callable[[], str]) -> None:
+    text = PAGES[mark].read_text(encoding="utf-8")
+    assert with_part(text, mark, tables()) == text, "run python -m tests.readme"
 
 
 def test_every_page_that_is_written_by_a_command_has_its_place_for_it() -> None:

@@ -144,9 +144,11 @@ def test_folders_that_cannot_be_resumed_are_refused(undisturbed: Path, tmp_path:
     stop_after_round(undisturbed / "config.json", run_dir, 2)
     content = (run_dir / "checkpoint.pth").read_bytes()
     (run_dir / "checkpoint.pth").write_bytes(content[: len(content) // 2])
-    done = run_main(f"--resume={run_dir}")
+    before = (run_dir / "config.json").read_bytes()
+    done = run_main(f"--resume={run_dir}", "--global_epochs=7")
     assert done.returncode == 2
     assert re.fullmatch(r"error: [^\n]+checkpoint.pth: is no whole checkpoint[^\n]+\n", done.stderr)
+    assert (run_dir / "config.json").read_bytes() == before
 
 
 @pytest.mark.slow

@@ -61,27 +61,19 @@ def remove_partial_files(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def used_alone(folder: Path) -> Iterator[None]:
+def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
     """Holds the folder against other runs, until this process and all its children are gone.
 
-    Raises ConfigError where another run holds it, after waiting for the ranks of one just killed.
+    Where another run holds it: says ``waiting``, and waits; without such a text raises ConfigError
+    once the ranks of one just killed would be gone.
     """
     with _opened(folder) as handle:
         end = time.monotonic() + LOCK_PATIENCE_S
-        while not _lock(handle):
-            if time.monotonic() > end:
-                raise ConfigError(f"{folder}: another run is at work in it")
-            time.sleep(LOCK_POLL_S)
-        yield
-
-
-@contextlib.contextmanager
-def one_at_a_time(folder: Path, waiting: str) -> Iterator[None]:
-    """Waits, and says so once, until no other run is in this block for the same folder."""
-    with _opened(folder) as handle:
-        if not _lock(handle):
+        if waiting and not _lock(handle):
             print(waiting, file=sys.stderr, flush=True)
         while not _lock(handle):
+            if not waiting and time.monotonic() > end:
+                raise ConfigError(f"{folder}: another run is at work in it")
             time.sleep(LOCK_POLL_S)
         yield
 

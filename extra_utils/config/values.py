@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import types
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -53,7 +54,7 @@ def describe(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(json.dumps(choice) for choice in inner)
     if origin is list:
-        return f"a list of {describe(inner[0]).removeprefix('a ').replace('number', 'numbers', 1)}"
+        return "a list of " + re.sub(r"^a ((whole )?\w+)", r"\1s", describe(inner[0]))
     return "null" if hint is NULL else WORDS.get(hint, "an object")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import describe_os_error
-from extra_utils.basics.files import one_at_a_time
+from extra_utils.basics.files import used_alone
 from extra_utils.my_dataset import Dataset, check_whole, save_dataset
 
 CACHE_NAME = ".fl-cache"
@@ -38,7 +38,7 @@ def find_or_build(root: Path, source: Source) -> Path:
     folder = root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
     if not damage_of(folder):
         return folder
-    with one_at_a_time(root, f"note: waiting for another run that fills the cache {root}"):
+    with used_alone(root, f"note: waiting for another run that fills the cache {root}"):
         if reason := damage_of(folder):
             if folder.exists():
                 print(f"note: {folder} is damaged and is made again: {reason}", file=sys.stderr)

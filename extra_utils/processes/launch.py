@@ -23,7 +23,6 @@ class Job:
 
     config: Config
     run_dir: Path
-    is_resumed: bool
 
     def hint(self) -> str:
         """How to go on; nothing where the folder is gone."""

@@ -1,4 +1,4 @@
-"""The folder of one run: made anew, never written over."""
+"""The folder of one run: made anew and never written over, or opened again to go on."""
 
 import contextlib
 import json
@@ -6,32 +6,45 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from extra_utils.basics.errors import ConfigError, describe_os_error
+from extra_utils.basics.errors import ConfigError, describe_os_error, show
 from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, write_whole
-from extra_utils.config.keys import Config, to_json
-from extra_utils.config.reader import Arguments
+from extra_utils.config.keys import Config, GivenConfig, to_json
+from extra_utils.config.reader import Arguments, Places, Tables, read_config
+from extra_utils.processes.launch import Job
+from extra_utils.run.metrics import FILE_NAME, read_metrics
+
+FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every")  # not in the result
 
 
 @contextlib.contextmanager
 def run_folder(
     config: Config, arguments: Arguments, *, is_restart: bool
-) -> Iterator[tuple[Path, bool]]:
-    """The run's folder, held against other runs meanwhile, and whether a run goes on in it.
+) -> Iterator[tuple[Path, Job | None]]:
+    """The run's folder, held against other runs meanwhile, and what is to do; None where all is.
 
-    It goes on where the user asks for it, and where torchrun starts a group again. Raises
-    ConfigError where the folder is in use.
+    A run goes on where the user asks for it, and where torchrun starts a group again. Raises
+    ConfigError, before it writes there, where the folder is in use or the run cannot go on.
     """
+    from extra_utils.run.checkpoint import NAME, load_checkpoint
+
     known = arguments.resume or (arguments.run_dir if is_restart else None)
     is_resumed = known is not None and (Path(known) / "config.json").exists()
     run_dir = Path(known) if known and is_resumed else make_run_folder(config, arguments.run_dir)
+    job: Job | None = Job(config, run_dir)
     with used_alone(run_dir):
         if not is_resumed:
             check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
+        elif is_finished(run_dir, config):
+            job = None
+        else:
+            load_checkpoint(run_dir / NAME, identity(config))  # raises before any process starts
         remove_partial_files(run_dir)
-        save_config(run_dir, config)
+        text = json.dumps(to_json(config), indent=2, ensure_ascii=False) + "\n"
+        write_whole(run_dir / "config.json", text.encode())
         try:
-            yield run_dir, is_resumed
+            yield run_dir, job
         finally:
             remove_partial_files(run_dir)
 
@@ -42,23 +55,16 @@ def make_run_folder(config: Config, run_dir: str | None) -> Path:
     if run_dir is None:
         where = f"output_dir: got {config.output_dir}"
     try:
-        folder = _exact_folder(Path(run_dir)) if run_dir is not None else _dated_folder(config)
+        if run_dir is None:
+            folder = _dated_folder(config)
+        else:
+            folder = Path(run_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            check_empty(folder)
     except OSError as error:
         raise ConfigError(f"{where}: cannot be made: {describe_os_error(error)}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"{where}: cannot be written: {folder}")
-    return folder
-
-
-def save_config(run_dir: Path, config: Config) -> None:
-    """The resolved config, usable again with ``--config``."""
-    text = json.dumps(to_json(config), indent=2, ensure_ascii=False) + "\n"
-    write_whole(run_dir / "config.json", text.encode())
-
-
-def _exact_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    check_empty(folder)
     return folder
 
 
@@ -74,11 +80,54 @@ def _dated_folder(config: Config) -> Path:
     """Two runs that start in the same second get two folders."""
     parent, stem = Path(config.output_dir), f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     parent.mkdir(parents=True, exist_ok=True)
-    number = 1
+    folder, number = parent / stem, 1
     while True:
-        folder = parent / (stem if number == 1 else f"{stem}-{number}")
-        try:
+        with contextlib.suppress(FileExistsError):
             folder.mkdir()
             return folder
-        except FileExistsError:
-            number += 1
+        number += 1
+        folder = parent / f"{stem}-{number}"
+
+
+def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
+    """The run's own config with what may change changed. Raises ConfigError for all else."""
+    assert arguments.resume is not None
+    if arguments.config is not None or arguments.run_dir is not None:
+        raise ConfigError("command line: resume: goes without config and run_dir, it has its own")
+    path = Path(arguments.resume) / "config.json"
+    if not path.is_file():
+        raise ConfigError(
+            f"command line: resume: got {arguments.resume}, which holds no config.json"
+        )
+    stored, _ = read_config(Arguments(config=str(path)), tables)
+    given, places = read_config(Arguments(str(path), overrides=arguments.overrides), tables)
+    for key, old in vars(stored).items():
+        new = getattr(given, key)
+        if new != old and key not in FREE_KEYS:
+            # an attack or a rule by its name
+            got, stays = (show(getattr(value, "name", value)) for value in (new, old))
+            raise ConfigError(
+                f"command line: {key}: got {got}, must stay {stays} when a run goes on; only "
+                f"{', '.join(FREE_KEYS)} may change"
+            )
+    if given.global_epochs < stored.global_epochs:
+        raise ConfigError(
+            f"command line: global_epochs: got {given.global_epochs}, must be at least the run's "
+            f"{stored.global_epochs}"
+        )
+    return given, places
+
+
+def is_finished(run_dir: Path, config: Config) -> bool:
+    """Whether all rounds are done and all but pictures is written."""
+    if not (run_dir / "model.pth").is_file() or not (run_dir / FILE_NAME).is_file():
+        return False
+    rows, problems = read_metrics(run_dir)
+    ends = [(row["kind"], row.get("round")) for row in rows[-2:]]
+    return not problems and ends == [("round", config.global_epochs), ("summary", None)]
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """What a checkpoint is kept with: all that the result depends on."""
+    keys = to_json(config)
+    return {"config": {key: value for key, value in keys.items() if key not in FREE_KEYS}}

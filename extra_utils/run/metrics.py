@@ -5,7 +5,6 @@ Accuracies, recalls and rates are in percent; what is not defined, or not finite
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,42 +113,37 @@ def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
     A line that was cut off in writing comes after the last whole round, so it goes too.
     """
     path = run_dir / FILE_NAME
-    lines = path.read_bytes().splitlines() if path.is_file() else []
-    kept: list[Row] = []
-    for row in _parse(path, lines):
-        if isinstance(row, ConfigError):
-            raise row
-        kept.append(row)
-        if (row["kind"], row.get("round")) == ("round", round_index):
-            write_whole(path, b"".join(line + b"\n" for line in lines[: len(kept)]))
-            return kept
-    raise ConfigError(f"{path}: lacks round {round_index}, which the checkpoint has")
+    rows, problems = read_metrics(run_dir, round_index) if path.is_file() else ([], [])
+    if problems:
+        raise ConfigError(problems[0])
+    if round_index not in [row["round"] for row in rows if row["kind"] == "round"]:
+        raise ConfigError(f"{path}: lacks round {round_index}, which the checkpoint has")
+    lines = path.read_bytes().splitlines()[: len(rows)]
+    write_whole(path, b"".join(line + b"\n" for line in lines))
+    return rows
 
 
-def read_metrics(run_dir: Path) -> tuple[list[Row], list[str]]:
-    """All whole rows of a run, and for each other line what is wrong with it.
+def read_metrics(run_dir: Path, last_round: int | None = None) -> tuple[list[Row], list[str]]:
+    """All whole rows of a run up to a round's, and for each other line what is wrong with it.
 
     Raises OSError where there is no file.
     """
-    path = run_dir / FILE_NAME
-    found = list(_parse(path, path.read_bytes().splitlines()))
-    problems = [str(row) for row in found if isinstance(row, ConfigError)]
-    return [row for row in found if not isinstance(row, ConfigError)], problems
-
-
-def _parse(path: Path, lines: list[bytes]) -> Iterator[Row | ConfigError]:
-    """Each line's row, or what is wrong with it."""
-    num_classes: int | None = None
-    for number, line in enumerate(lines, start=1):
+    path, num_classes = run_dir / FILE_NAME, None
+    rows: list[Row] = []
+    problems: list[str] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         where = f"{path}: line {number}"
         try:
             row = _read_row(where, line)
             num_classes = len(row["class_names"]) if row["kind"] == "run" else num_classes
             _check_classes(where, row, num_classes)
         except ConfigError as problem:
-            yield problem
+            problems.append(str(problem))
         else:
-            yield row
+            rows.append(row)
+            if row["kind"] == "round" and row["round"] == last_round:
+                break
+    return rows, problems
 
 
 def _read_row(where: str, line: bytes) -> Row:

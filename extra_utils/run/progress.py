@@ -6,32 +6,42 @@ from extra_utils.basics.heartbeat import RankHeartbeat
 from extra_utils.run.metrics import Row
 
 
-class Silent:
-    """The display of the ranks other than 0."""
+class Observer:
+    """Is told of a client's work, and tells the parent that it lives."""
 
-    def start_client(self, title: str, num_batches: int) -> None: ...
-    def batch(self) -> None: ...
-    def end_round(self, row: Row) -> None: ...
-    def close(self) -> None: ...
+    def __init__(self, heartbeat: RankHeartbeat) -> None:
+        self.heartbeat = heartbeat
+
+    def start_client(self, round_index: int, client_id: int, _num_batches: int) -> None:
+        self.heartbeat.place(round_index, client_id)
+
+    def train_batch(self) -> None:
+        self.heartbeat.beat()
+
+    def eval_batch(self) -> None:
+        self.heartbeat.beat()
 
 
-class Progress:
-    """Two bars on a terminal, for the rounds and for rank 0's batches; one line a round elsewhere.
+class Progress(Observer):
+    """Rank 0's, which tells the user too how far it is.
 
-    The bar of the rounds has the last global figures on it.
+    A bar for the rounds, with the last global figures on it, and one for rank 0's batches.
     """
 
-    def __init__(self, num_rounds: int, done: int) -> None:
+    def __init__(self, heartbeat: RankHeartbeat, num_rounds: int, done: int) -> None:
+        super().__init__(heartbeat)
         self._rounds = tqdm(
             total=num_rounds, initial=done, desc="rounds", position=0, unit="round", disable=None
         )
         self._batches = tqdm(position=1, leave=False, unit="batch", disable=None)
 
-    def start_client(self, title: str, num_batches: int) -> None:
-        self._batches.set_description(title, refresh=False)
+    def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:
+        super().start_client(round_index, client_id, num_batches)
+        self._batches.set_description(f"round {round_index}, client {client_id}", refresh=False)
         self._batches.reset(num_batches)
 
-    def batch(self) -> None:
+    def train_batch(self) -> None:
+        super().train_batch()
         self._batches.update()
 
     def end_round(self, row: Row) -> None:
@@ -45,32 +55,6 @@ class Progress:
     def close(self) -> None:
         self._batches.close()
         self._rounds.close()
-
-
-Display = Silent | Progress
-
-
-class Observer:
-    """What a client tells of its work: to the parent that it lives, to the user how far it is."""
-
-    def __init__(self, heartbeat: RankHeartbeat, display: Display) -> None:
-        self.heartbeat, self.display = heartbeat, display
-
-    def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:
-        self.heartbeat.place(round_index, client_id)
-        self.display.start_client(f"round {round_index}, client {client_id}", num_batches)
-
-    def train_batch(self) -> None:
-        self.heartbeat.beat()
-        self.display.batch()
-
-    def eval_batch(self) -> None:
-        self.heartbeat.beat()
-
-
-def choose_display(is_main: bool, num_rounds: int, done: int) -> Display:
-    """Rank 0 alone speaks."""
-    return Progress(num_rounds, done) if is_main else Silent()
 
 
 def round_text(row: Row) -> str:

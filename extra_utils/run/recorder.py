@@ -18,9 +18,9 @@ from extra_utils.model import num_parameters
 from extra_utils.my_dataset import Dataset
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import checkpoint_beside, save_model
-from extra_utils.run.metrics import Row, make_row
-from extra_utils.run.progress import Display
-from extra_utils.run.resume import identity
+from extra_utils.run.folder import identity
+from extra_utils.run.metrics import Row
+from extra_utils.run.progress import Progress
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
@@ -29,14 +29,14 @@ ClassCounts = list[list[int]]  # each client's images by class
 
 
 class MainRecorder:
-    """Writes the run down, and feeds the display."""
+    """Writes the run down, and feeds the bars."""
 
     def __init__(
-        self, ranks: Ranks, config: Config, run_dir: Path, display: Display, done: int | None
+        self, ranks: Ranks, config: Config, run_dir: Path, progress: Progress, done: int | None
     ) -> None:
         """``done``: the last round of a run that goes on; None for a new one."""
         self._ranks, self._config, self._run_dir = ranks, config, run_dir
-        self._display, self._stopwatch = display, Stopwatch()
+        self._progress, self._stopwatch = progress, Stopwatch()
         rows = [] if done is None else metrics.cut_metrics(run_dir, done)
         self._rounds = [row for row in rows if row["kind"] == "round"]
 
@@ -46,45 +46,13 @@ class MainRecorder:
         """The model is there and evaluated: the rounds begin, or go on."""
         self.lap("evaluate")
         if self._rounds:
-            self._restart_counters()
+            self._stopwatch.restart()
+            self._ranks.num_bytes = 0
             return
         save_class_indices(self._run_dir, dataset.info.class_names)
         write_whole(self._run_dir / metrics.FILE_NAME, b"")  # in place of one from before round 1
-        metrics.append_rows(self._run_dir, [self._run_row(dataset, model, counts)])
-        self.end_round(0, model, evaluation, None)
-
-    def lap(self, part: str) -> None:
-        """The time since the last call was spent on this part of the round."""
-        self._stopwatch.lap(part)
-
-    def end_round(
-        self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
-    ) -> None:
-        """The round is over; ``result`` is None for round 0, the untrained model."""
-        reports = result.reports if result else []
-        rows = [row for report in reports for row in self._client_rows(round_index, report)]
-        with self._checkpoint(round_index, model, result):
-            self.lap("save")
-            rows.append(self._round_row(round_index, evaluation, reports))
-            metrics.append_rows(self._run_dir, rows)
-        self._rounds.append(rows[-1])
-        self._ranks.heartbeat.beat()
-        self._display.end_round(rows[-1])
-
-    def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
-        """The last round is over."""
-        metrics.append_rows(self._run_dir, [summarize(self._rounds, evaluation)])
-        save_model(self._run_dir, model)
-        self._display.close()
-
-    def _restart_counters(self) -> tuple[int, dict[str, float]]:
-        """The bytes and seconds since the last call."""
-        num_bytes, self._ranks.num_bytes = self._ranks.num_bytes, 0
-        return num_bytes, self._stopwatch.restart()
-
-    def _run_row(self, dataset: Dataset, model: nn.Module, counts: ClassCounts) -> Row:
         shard_sizes = [sum(by_class) for by_class in counts]
-        return make_row(
+        run = metrics.make_row(
             "run",
             dataset=dataset.info.name,
             synthetic=dataset.info.synthetic,
@@ -97,37 +65,50 @@ class MainRecorder:
             threads_per_process=self._config.threads_per_process,
             versions=versions(),
         )
+        metrics.append_rows(self._run_dir, [run])
+        self.end_round(0, model, evaluation, None)
 
-    def _checkpoint(
-        self, round_index: int, model: nn.Module, result: RoundResult | None
-    ) -> AbstractContextManager[None]:
-        """One that is due lies ready on disk, and takes its place once the rows are written."""
-        every, last = self._config.checkpoint_every, self._config.global_epochs
-        if not every or result is None or (round_index % every and round_index != last):
-            return nullcontext()
-        whose = identity(self._config)
-        return checkpoint_beside(self._run_dir, model, round_index, whose, result.rule)
+    def lap(self, part: str) -> None:
+        """The time since the last call was spent on this part of the round."""
+        self._stopwatch.lap(part)
+
+    def end_round(
+        self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
+    ) -> None:
+        """The round is over; ``result`` is None for round 0, the untrained model."""
+        config, reports = self._config, result.reports if result else []
+        rows = [row for report in reports for row in self._client_rows(round_index, report)]
+        checkpoint: AbstractContextManager[None] = nullcontext()
+        every = config.checkpoint_every
+        if result and every and (round_index % every == 0 or round_index == config.global_epochs):
+            whose = identity(config)
+            checkpoint = checkpoint_beside(self._run_dir, model, round_index, whose, result.rule)
+        with checkpoint:  # it lies ready, and takes its place once the rows are written
+            self.lap("save")
+            rows.append(self._round_row(round_index, evaluation, reports))
+            metrics.append_rows(self._run_dir, rows)
+        self._rounds.append(rows[-1])
+        self._ranks.num_bytes = 0
+        self._ranks.heartbeat.beat()
+        self._progress.end_round(rows[-1])
+
+    def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
+        """The last round is over."""
+        metrics.append_rows(self._run_dir, [summarize(self._rounds, evaluation)])
+        save_model(self._run_dir, model)
+        self._progress.close()
 
     def _client_rows(self, round_index: int, report: ClientReport) -> list[Row]:
-        place = {"round": round_index, "client": report.client_id}
-        points = [make_row("point", **place, **vars(point)) for point in report.points]
-        client = make_row(
-            "client",
-            **place,
-            num_samples=report.num_samples,
-            train_loss=report.train_loss,
-            class_mean=report.class_mean,
-            attacker=report.client_id in self._config.attackers(round_index),
-            flagged=report.flagged,
-            weight=report.weight,
-        )
-        return [*points, client]
+        own = dict(vars(report))
+        place = {"round": round_index, "client": own.pop("client_id")}
+        points = [metrics.make_row("point", **place, **vars(point)) for point in own.pop("points")]
+        attacker = report.client_id in self._config.attackers(round_index)
+        return [*points, metrics.make_row("client", **place, **own, attacker=attacker)]
 
     def _round_row(
         self, round_index: int, evaluation: Evaluation, reports: list[ClientReport]
     ) -> Row:
-        num_bytes, seconds = self._restart_counters()
-        return make_row(
+        return metrics.make_row(
             "round",
             round=round_index,
             accuracy=evaluation.accuracy,
@@ -136,8 +117,8 @@ class MainRecorder:
             **attack_rates(evaluation, self._config.attack),
             backdoor_success_rate=evaluation.backdoor_success_rate,
             detection=detection(reports, self._config.attackers(round_index)),
-            bytes_per_rank=num_bytes,
-            seconds=seconds,
+            bytes_per_rank=self._ranks.num_bytes,
+            seconds=self._stopwatch.restart(),
         )
 
 
@@ -148,18 +129,6 @@ class SilentRecorder:
     def lap(self, part: str) -> None: ...
     def end_round(self, *_: object) -> None: ...
     def finish(self, *_: object) -> None: ...
-
-
-Recorder = MainRecorder | SilentRecorder
-
-
-def choose_recorder(
-    ranks: Ranks, config: Config, run_dir: Path, display: Display, done: int | None
-) -> Recorder:
-    """Rank 0 alone writes."""
-    if not ranks.is_main:
-        return SilentRecorder()
-    return MainRecorder(ranks, config, run_dir, display, done)
 
 
 class Stopwatch:
@@ -185,12 +154,10 @@ def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:
     """How the source class fares on the clean test images; null without an attack that has one."""
     parameters = attack.parameters if attack else {}
     source, target = parameters.get("source"), parameters.get("target")
-    if not isinstance(source, int) or not isinstance(target, int):
-        return {"source_recall": None, "attack_success_rate": None}
-    return {
-        "source_recall": evaluation.rate(source, source),
-        "attack_success_rate": evaluation.rate(source, target),
-    }
+    recall, success = None, None
+    if isinstance(source, int) and isinstance(target, int):
+        recall, success = evaluation.rate(source, source), evaluation.rate(source, target)
+    return {"source_recall": recall, "attack_success_rate": success}
 
 
 def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
@@ -199,10 +166,8 @@ def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
     Recall is null without attackers in the round, precision without flags; both are by a rule that
     does not flag.
     """
-    if not reports or reports[0].flagged is None:
-        return {"precision": None, "recall": None}
     flagged = {report.client_id for report in reports if report.flagged}
-    present = {report.client_id for report in reports} & attackers
+    present = {report.client_id for report in reports if report.flagged is not None} & attackers
     hits = len(flagged & present)
     return {
         "precision": 100.0 * hits / len(flagged) if flagged else None,
@@ -215,7 +180,7 @@ def summarize(rounds: list[Row], evaluation: Evaluation) -> Row:
     last = [row for row in rounds if row["round"] > 0][-metrics.SUMMARY_ROUNDS :]
     keys = metrics.FIGURES | metrics.ATTACK_FIGURES
     means = {key: mean([row[key] for row in last]) for key in keys}
-    return make_row("summary", **means, confusion_matrix=evaluation.confusion.tolist())
+    return metrics.make_row("summary", **means, confusion_matrix=evaluation.confusion.tolist())
 
 
 def mean(values: list[Any]) -> Any:

@@ -49,6 +49,9 @@ def test_hints_are_described_in_words() -> None:
     assert describe(Annotated[float, Range(0, above=True)]) == "a number above 0"
     assert describe(Literal["a", 1]) == 'one of "a", 1'
     assert describe(list[Count]) == "a list of whole numbers from 1 to 2147483647"
+    assert describe(list[list[int]]) == "a list of lists of whole numbers"
+    assert describe(list[float | None]) == "a list of numbers or null"
+    assert describe(list[str]) == "a list of strings"
 
 
 def test_shown_values_are_short_and_on_one_line() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.run.folder import make_run_folder
+from extra_utils.config.reader import Arguments
+from extra_utils.run.folder import make_run_folder, run_folder
 from tests.helpers import make_config
 
 CONFIG = make_config(type="cifar", name="mine")
@@ -36,3 +37,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     config = make_config(type="cifar", name="mine", output_dir=str(tmp_path / "file"))
     with pytest.raises(ConfigError, match=r"output_dir: .*cannot be made"):
         make_run_folder(config, None)
+
+
+def test_a_run_that_cannot_go_on_keeps_its_config(tmp_path: Path) -> None:
+    run_dir = tmp_path / "r"
+    with run_folder(CONFIG, Arguments(run_dir=str(run_dir)), is_restart=False):
+        before = (run_dir / "config.json").read_bytes()
+    (run_dir / "checkpoint.pth").write_bytes(b"cut off")
+    longer = make_config(type="cifar", name="mine", global_epochs=99)
+    resume = run_folder(longer, Arguments(resume=str(run_dir)), is_restart=False)
+    with pytest.raises(ConfigError, match="is no whole checkpoint"), resume:
+        pass
+    assert (run_dir / "config.json").read_bytes() == before

@@ -7,10 +7,13 @@ import sys
 
 import pytest
 
-from extra_utils.run.progress import Display, Silent, choose_display, round_text
+from extra_utils.basics.heartbeat import Heartbeats
+from extra_utils.processes.machine import process_context
+from extra_utils.run.progress import Observer, Progress, round_text
 
 FIGURES = {"accuracy": 12.5, "loss": 2.25, "source_recall": None, "attack_success_rate": 7.0}
 ROW = {"round": 1, **FIGURES, "seconds": {"train": 1.0, "save": 0.5}}
+HEARTBEAT = Heartbeats(process_context(), 1).writer(0)
 TEXT = "accuracy 12.50 %  loss 2.250  attack success 7.0 %"
 
 
@@ -21,15 +24,20 @@ class Terminal(io.StringIO):
         return True
 
 
-def show_a_round(display: Display) -> None:
-    display.start_client("round 1, client 0", 2)
-    display.batch()
-    display.end_round(ROW)
-    display.close()
+def train_a_client(observer: Observer) -> None:
+    observer.start_client(1, 0, 2)
+    observer.train_batch()
+    observer.eval_batch()
+
+
+def show_a_round(progress: Progress) -> None:
+    train_a_client(progress)
+    progress.end_round(ROW)
+    progress.close()
 
 
 def test_files_and_pipes_get_one_line_a_round(capsys: pytest.CaptureFixture[str]) -> None:
-    show_a_round(choose_display(True, 3, 0))
+    show_a_round(Progress(HEARTBEAT, 3, 0))
     assert capsys.readouterr() == (f"round 1/3  {TEXT}  1.5 s\n", "")
 
 
@@ -37,7 +45,7 @@ def test_a_terminal_gets_two_bars(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    show_a_round(choose_display(True, 3, 1))
+    show_a_round(Progress(HEARTBEAT, 3, 1))
     assert capsys.readouterr().out == ""
     assert "round 1, client 0: " in terminal.getvalue()
     assert "1/3" in terminal.getvalue()  # those that were done before
@@ -46,9 +54,7 @@ def test_a_terminal_gets_two_bars(
 
 
 def test_the_other_ranks_show_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    display = choose_display(False, 3, 0)
-    show_a_round(display)
-    assert isinstance(display, Silent)
+    train_a_client(Observer(HEARTBEAT))
     assert capsys.readouterr() == ("", "")
 
 
