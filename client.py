@@ -90,8 +90,7 @@ class Clients:
         """``model``: the global one. ``state``: what the rule remembers of a run that goes on."""
         self._config, self._dataset, self._observer = config, dataset, observer
         self._shards = make_shards(config, dataset).shards
-        eval_images = choose_eval_images(config, dataset)
-        self._eval_loader = TestLoader(dataset.test, eval_images, dataset.info)
+        self._eval_loader = TestLoader(dataset, choose_eval_images(config, dataset))
         # the most that a client draws in a round: one for each batch, at most
         longest = max(len(shard) for shard in self._shards)
         self.num_points = len(point_steps(config, -(-longest // config.batch_size)))
@@ -132,7 +131,7 @@ class Clients:
         config, dataset, shard = self._config, self._dataset, self._shards[client_id]
         who = config, dataset.num_classes, client_id, round_index
         poisoned = poison(dataset.train.labels[shard], *who)
-        loader = TrainLoader(dataset.train, shard, dataset.info, config, poisoned)
+        loader = TrainLoader(dataset, shard, config, poisoned)
         draws_points = config.eval_points and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
         return Client(client_id, config, loader, eval_loader, self._observer, tampering(*who))

@@ -83,7 +83,8 @@ class RoundSum:
         if self._is_empty:
             self._sum.zero_()
         ranks.all_reduce(self._packed)
-        return self._reports.result(self._sum, Aggregate(np.array(list(self._weights.values()))))
+        shares = Aggregate(np.array(list(self._weights.values())))
+        return RoundResult(self._sum, self._reports.counters(), self._reports.reports(shares))
 
 
 class RuleRound:
@@ -112,7 +113,8 @@ class RuleRound:
         """Asks the rule. All ranks call this. Raises ClientFailed where it leaves nobody."""
         ranks.all_reduce(self._reports.rows)
         own = map(self._kept.pop, self._plan.shares[ranks.rank])
-        updates = KeptUpdates(ranks, self._plan, self._model, own, self._reports.class_means())
+        means = self._reports.columns()[1].contiguous().numpy()
+        updates = KeptUpdates(ranks, self._plan, self._model, own, means)
         aggregate = self._rule(updates, self._state)
         if not aggregate.weights.sum() > 0:
             raise ClientFailed("the rule has left out every client of this round")
@@ -120,7 +122,8 @@ class RuleRound:
         del updates  # which are larger than what follows
         ranks.all_reduce(step)
         self._state = aggregate.state
-        return self._reports.result(self._model.from_blocks(step), aggregate)
+        total, reports = self._model.from_blocks(step), self._reports.reports(aggregate)
+        return RoundResult(total, self._reports.counters(), reports, aggregate.state)
 
 
 class KeptUpdates:
@@ -158,10 +161,8 @@ class KeptUpdates:
             sends = np.array([client is not None for client in turn])
             blocks = next(own) if sends[rank] else torch.empty(0)
             received = torch.empty(len(clients), len(self._mine), BLOCK)
-            sent, taken = sends[rank] * sizes, sends * sizes[rank]
-            self._ranks.all_to_all(
-                blocks.flatten(), sent.tolist(), received.flatten(), taken.tolist()
-            )
+            sent, taken = (sends[rank] * sizes).tolist(), (sends * sizes[rank]).tolist()
+            self._ranks.all_to_all(blocks.flatten(), sent, received.flatten(), taken)
             slices.update(zip(clients, received, strict=True))
         return slices
 

@@ -12,9 +12,9 @@ from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.partition import Indices, Partition, cut_to_shortest, partition
 from extra_utils.distributed_utils import Ranks
-from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, balanced_subset
+from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, balanced_subset
 from extra_utils.training.evaluation import GlobalTest
-from federal_defense.attacks import Poisoned, Stamp, backdoor_of, with_stamp
+from federal_defense.attacks import Poisoned, Stamp, backdoor_of
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
 UPRIGHT = ("mnist",)  # digits are not mirrored
@@ -86,31 +86,18 @@ class TrainLoader:
     """The batches of one client's shard, an attacker's with the labels and stamps of its attack."""
 
     def __init__(
-        self,
-        split: Split,
-        indices: Indices,
-        info: DatasetInfo,
-        config: Config,
-        poisoned: Poisoned | None = None,
+        self, dataset: Dataset, indices: Indices, config: Config, poisoned: Poisoned | None = None
     ) -> None:
         """``poisoned``: what the client trains on, in the order of ``indices`` [N]."""
-        self._poisoned = poisoned or Poisoned(split.labels[indices])
+        _, side = dataset.image_shape
+        self._images, self._indices = dataset.train.images, indices
+        self._poisoned = poisoned or Poisoned(dataset.train.labels[indices])
         self.labels: Labels = self._poisoned.labels
-        self._images = split.images
-        self._indices = indices
-        self._normalize = Normalizer(info, split.images.shape[2])
-        self._batch_size = config.batch_size
-        self._padding = split.images.shape[1] // PADDING_SHARE if config.augment else 0
+        self._normalize = Normalizer(dataset.info, side)
+        self._padding = side // PADDING_SHARE if config.augment else 0
         self._mirrors = config.augment and config.type not in UPRIGHT
-
-    @property
-    def num_samples(self) -> int:
-        return len(self._indices)
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch; the last one may be smaller."""
-        return -(-self.num_samples // self._batch_size)
+        self._batch_size, self.num_samples = config.batch_size, len(indices)
+        self.num_batches = -(-len(indices) // config.batch_size)  # the last one may be smaller
 
     def epoch(self, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Images [B, C, H, W] and labels [B], each image once, in the generator's order."""
@@ -136,31 +123,21 @@ class TestLoader:
 
     __test__ = False  # not one for pytest
 
-    def __init__(
-        self, split: Split, indices: Indices, info: DatasetInfo, stamp: Stamp | None = None
-    ) -> None:
+    def __init__(self, dataset: Dataset, indices: Indices, stamp: Stamp | None = None) -> None:
         """``stamp``: put on every image, to test a backdoor."""
-        self._stamp = stamp
-        self._split, self._indices = split, indices
-        self._normalize = Normalizer(info, split.images.shape[2])
-        self.num_classes = len(info.class_names)
-        side = split.images.shape[1]
-        self.batch_size = min(MOST_IN_BATCH, max(1, EVAL_PIXELS // side**2))
-
-    @property
-    def num_samples(self) -> int:
-        return len(self._indices)
-
-    @property
-    def num_batches(self) -> int:
-        return -(-self.num_samples // self.batch_size)
+        _, side = dataset.image_shape
+        self._split, self._indices, self._stamp = dataset.test, indices, stamp
+        self._normalize = Normalizer(dataset.info, side)
+        self.num_classes = dataset.num_classes
+        self._batch_size = min(MOST_IN_BATCH, max(1, EVAL_PIXELS // side**2))
+        self.num_batches = -(-len(indices) // self._batch_size)
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Images [B, C, H, W] and labels [B] of one batch."""
-        part = self._indices[number * self.batch_size : (number + 1) * self.batch_size]
+        part = self._indices[number * self._batch_size :][: self._batch_size]
         images = self._split.images[part]
         if self._stamp is not None:
-            images = with_stamp(images, self._stamp)
+            images = self._stamp(images)
         return self._normalize(images), torch.from_numpy(self._split.labels[part])
 
 
@@ -169,13 +146,12 @@ def global_test(
 ) -> GlobalTest:
     """The test of the global model, with that of the attack's backdoor if it has one."""
     chosen = choose_test_images(config, dataset)
-    loader = TestLoader(dataset.test, chosen, dataset.info)
+    loader = TestLoader(dataset, chosen)
     found = backdoor_of(config)
     if found is None:
         return GlobalTest(ranks, loader, on_batch)
     stamp, target = found
-    others = chosen[dataset.test.labels[chosen] != target]
-    stamped = TestLoader(dataset.test, others, dataset.info, stamp)
+    stamped = TestLoader(dataset, chosen[dataset.test.labels[chosen] != target], stamp)
     return GlobalTest(ranks, loader, on_batch, stamped, target)
 
 
@@ -187,5 +163,4 @@ def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:
     border = (padding, padding)
     padded = np.pad(images, ((0, 0), border, border, (0, 0)), mode="reflect")
     windows = sliding_window_view(padded, images.shape[1:], axis=(1, 2, 3))
-    cut: Images = windows[np.arange(len(images)), down, right, 0]  # of [B, down, right, 1, H, W, C]
-    return cut
+    return windows[np.arange(len(images)), down, right, 0]  # of [B, down, right, 1, H, W, C]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from extra_utils.my_dataset import Images, Labels
 if TYPE_CHECKING:
     from torch import Tensor
 
-Stamp = Callable[[Images], None]  # changes images [N, H, W, C] where they are
+Stamp = Callable[[Images], Images]  # images [N, H, W, C] to a stamped copy
 Attack = Callable[..., Any]
 Source = ClassNumber | Literal["all"]
 Factor = Annotated[float, Range(0, 1e6, above=True)]
@@ -49,7 +50,7 @@ class Poisoned:
         """These of the N images [B, H, W, C], of which some get their stamp where they are."""
         if self.is_stamped is not None and self.stamp is not None:
             chosen = self.is_stamped[places]
-            images[chosen] = with_stamp(images[chosen], self.stamp)
+            images[chosen] = self.stamp(images[chosen])
         return images
 
 
@@ -91,23 +92,15 @@ def backdoor(
     Source: Gu et al. 2017, arXiv 1708.06733; Bagdasaryan et al., AISTATS 2020.
     """
     is_stamped = setting.generator.random(len(labels)) < share
-    return Poisoned(np.where(is_stamped, target, labels), is_stamped, corner_patch(size))
+    stamp = partial(with_patch, size=size)
+    return Poisoned(np.where(is_stamped, target, labels), is_stamped, stamp)
 
 
-def corner_patch(size: int) -> Stamp:
-    """White in the lower right corner."""
-
-    def stamp(images: Images) -> None:
-        images[:, -size:, -size:] = 255
-
-    return stamp
-
-
-def with_stamp(images: Images, stamp: Stamp) -> Images:
-    """A stamped copy."""
-    stamped = images.copy()
-    stamp(stamped)
-    return stamped
+def with_patch(images: Images, size: int) -> Images:
+    """A copy of images [N, H, W, C], white in the lower right corner."""
+    patched = images.copy()
+    patched[:, -size:, -size:] = 255
+    return patched
 
 
 def sign_flip(diff: Tensor, setting: Setting, *, factor: Factor = 1.0) -> Tensor:  # noqa: ARG001
@@ -166,8 +159,7 @@ def poison(
     if attack is None:
         return Poisoned(labels)
     setting = Setting(num_classes, stream(config.seed, Purpose.POISON, client_id))
-    found: Poisoned = ATTACKS[attack.name](labels, setting, **attack.parameters)
-    return found
+    return ATTACKS[attack.name](labels, setting, **attack.parameters)
 
 
 def tampering(
@@ -177,8 +169,7 @@ def tampering(
     attack = _attack_on("diff", config, client_id, round_index)
     if attack is None:
         return None
-    generator = stream(config.seed, Purpose.POISON, client_id, round_index)
-    setting = Setting(num_classes, generator)
+    setting = Setting(num_classes, stream(config.seed, Purpose.POISON, client_id, round_index))
     return lambda block: ATTACKS[attack.name](block, setting, **attack.parameters)
 
 
@@ -186,7 +177,8 @@ def backdoor_of(config: Config) -> tuple[Stamp, int] | None:
     """The stamp and the class that it is to mean, for the test; None without such an attack."""
     if config.attack is None or config.attack.name != "backdoor":
         return None
-    return corner_patch(config.attack.parameters["size"]), config.attack.parameters["target"]
+    parameters = config.attack.parameters
+    return partial(with_patch, size=parameters["size"]), parameters["target"]
 
 
 def _attack_on(what: str, config: Config, client_id: int, round_index: int) -> AttackConfig | None:

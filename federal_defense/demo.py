@@ -49,21 +49,17 @@ def show_client_mean(ranks: Ranks, dataset: Dataset) -> None:
         return
     print("Three clients train twice from the same network; the second time the last one")
     print(f"labels its images of class {SOURCE} as {TARGET}.\n")
-    means = torch.stack([honest.mean(dim=0), poisoned.mean(dim=0)])
+    mean, new_mean = honest.mean(dim=0), poisoned.mean(dim=0)
     names = ["all honest   ", "one poisoned ", "moved, x 10  "]
-    print_table("The mean of the clients' class means:", names, with_move(means))
-    own = torch.stack([honest[ATTACKER], poisoned[ATTACKER]])
+    rows = torch.stack([mean, new_mean, 10 * (new_mean - mean)])
+    print_table("The mean of the clients' class means:", names, rows)
+    own, new_own = honest[ATTACKER], poisoned[ATTACKER]
     names = ["honest       ", "poisoned     ", "moved, x 10  "]
-    title = f"\nWhat moved it, client {ATTACKER}'s own class means:"
-    print_table(title, names, with_move(own))
-    first, second, *_ = means.diff(dim=0)[0].abs().argsort(descending=True).tolist()
+    rows = torch.stack([own, new_own, 10 * (new_own - own)])
+    print_table(f"\nWhat moved it, client {ATTACKER}'s own class means:", names, rows)
+    first, second, *_ = (new_mean - mean).abs().argsort(descending=True).tolist()
     print(f"\nThe mean moves most at class {first}, then {second}: by 1/{NUM_CLIENTS} of the way")
     print("that the poisoned client itself moved.")
-
-
-def with_move(rows: Tensor) -> Tensor:
-    """Two rows [2, C] and, tenfold, the way from the first to the second."""
-    return torch.cat([rows, 10 * rows.diff(dim=0)])
 
 
 def weight_matrix(ranks: Ranks, dataset: Dataset, *, is_attacked: bool) -> Tensor:

@@ -28,7 +28,7 @@ def two_means(points: Array) -> NDArray[np.bool_]:
         if (groups == old).all():
             break
     ends = np.minimum(to_first, to_second).sum(axis=1)
-    best: NDArray[np.bool_] = groups[ends.argmin()]
+    best = groups[ends.argmin()]
     return best == best[0]
 
 

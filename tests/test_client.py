@@ -181,7 +181,7 @@ def test_the_rate_follows_the_cosine_over_the_local_epochs() -> None:
 
 def test_an_empty_last_batch_does_not_exist() -> None:
     dataset = make_dataset()
-    loader = TrainLoader(dataset.train, np.arange(16), dataset.info, CONFIG)
+    loader = TrainLoader(dataset, np.arange(16), CONFIG)
     assert [len(labels) for _, labels in loader.epoch(np.random.default_rng(0))] == [8, 8]
 
 

@@ -64,7 +64,7 @@ def test_normalized_images_have_mean_0_and_deviation_1_within_an_image() -> None
 def test_an_epoch_has_each_image_once_under_its_label() -> None:
     dataset = make_dataset()
     shard = np.arange(5, 42)
-    loader = TrainLoader(dataset.train, shard, dataset.info, replace(CONFIG, augment=False))
+    loader = TrainLoader(dataset, shard, replace(CONFIG, augment=False))
     batches = list(loader.epoch(np.random.default_rng(0)))
     assert [len(labels) for _, labels in batches] == [8, 8, 8, 8, 5]
     assert loader.num_batches == 5
@@ -80,7 +80,7 @@ def test_an_epoch_has_each_image_once_under_its_label() -> None:
 
 def test_two_epochs_differ_and_one_generator_repeats_itself() -> None:
     dataset = make_dataset()
-    loader = TrainLoader(dataset.train, np.arange(60), dataset.info, CONFIG)
+    loader = TrainLoader(dataset, np.arange(60), CONFIG)
     generator = np.random.default_rng(0)
     first = torch.cat([images for images, _ in loader.epoch(generator)])
     second = torch.cat([images for images, _ in loader.epoch(generator)])
@@ -92,7 +92,7 @@ def test_two_epochs_differ_and_one_generator_repeats_itself() -> None:
 def test_labels_of_the_loader_can_be_replaced_without_touching_the_data_set() -> None:
     dataset = make_dataset()
     poisoned = Poisoned(np.full(60, 3))
-    loader = TrainLoader(dataset.train, np.arange(60), dataset.info, CONFIG, poisoned)
+    loader = TrainLoader(dataset, np.arange(60), CONFIG, poisoned)
     seen = torch.cat([labels for _, labels in loader.epoch(np.random.default_rng(0))])
     assert set(seen.tolist()) == {3}
     assert set(dataset.train.labels) == set(range(10))
@@ -110,9 +110,7 @@ def test_crop_cuts_out_of_the_padded_image(place: tuple[int, int]) -> None:
 def test_augmented_images_are_moved_and_half_of_them_mirrored() -> None:
     dataset = make_dataset(num_train=400)
     middle = dataset.train.images[:, 8:24, 8:24]
-    loader = TrainLoader(
-        dataset.train, np.arange(400), dataset.info, replace(CONFIG, batch_size=400)
-    )
+    loader = TrainLoader(dataset, np.arange(400), replace(CONFIG, batch_size=400))
     (images, _), *_ = loader.epoch(np.random.default_rng(0))
     pixels = images.permute(0, 2, 3, 1)
     mean, std = (torch.tensor(v) for v in (dataset.info.mean, dataset.info.std))
@@ -131,13 +129,13 @@ def test_augmented_images_are_moved_and_half_of_them_mirrored() -> None:
 def test_digits_are_not_mirrored() -> None:
     dataset = make_dataset()
     config = replace(CONFIG, type="mnist")
-    assert not TrainLoader(dataset.train, np.arange(60), dataset.info, config)._mirrors
+    assert not TrainLoader(dataset, np.arange(60), config)._mirrors
 
 
 def test_the_test_loader_gives_all_images_in_order() -> None:
     dataset = make_dataset(num_test=1010)
-    loader = TestLoader(dataset.test, np.arange(1010), dataset.info)
-    assert (loader.num_batches, loader.num_samples) == (2, 1010)
+    loader = TestLoader(dataset, np.arange(1010))
+    assert loader.num_batches == 2
     assert [len(loader.batch(number)[1]) for number in range(2)] == [1000, 10]
     images, labels = loader.batch(1)
     assert torch.equal(images, Normalizer(dataset.info, side=32)(dataset.test.images[1000:]))

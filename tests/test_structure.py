@@ -198,5 +198,5 @@ def test_what_is_read_here_is_what_is_there() -> None:
     """The numbers above are of real files."""
     assert {"main", "client", "extra_utils.config.keys", "extra_utils.model"} <= MODULES.keys()
     assert {"config", "plots", "rules"} <= ROOMS.keys()
-    assert "extra_utils.aggregation.updates" in GRAPH["federal_defense.class_mean"]
+    assert "extra_utils.aggregation.messages" in GRAPH["federal_defense.class_mean"]
     assert "federal_defense.demo" in GRAPH["federal_defense.class_mean"]  # where it runs as a demo

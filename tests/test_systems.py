@@ -87,9 +87,7 @@ def test_a_resnet_on_one_client_is_the_same_resnet_trained_alone(
                     num_clients=1)  # fmt: skip
     dataset = open_dataset(next((data_path / ".fl-cache").iterdir()))
     model = build_model(config, dataset).train()
-    loader = TrainLoader(
-        dataset.train, make_shards(config, dataset).shards[0], dataset.info, config
-    )
+    loader = TrainLoader(dataset, make_shards(config, dataset).shards[0], config)
     for round_index in (1, 2):
         optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
         for images, labels in loader.epoch(stream(0, Purpose.TRAINING, 0, round_index)):

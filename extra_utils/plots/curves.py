@@ -33,13 +33,10 @@ def draw_curves(run: RunData, key: str) -> Figure:
         draw_band(axes, by_client, key)
     for number, client in enumerate(shown):
         is_attacker = client in run.attackers
-        axes.plot(
-            *with_gaps(by_client[client], key),
-            color=ATTACKER if is_attacker else HONEST[number % len(HONEST)],
-            linestyle="--" if is_attacker else "-",
-            linewidth=1,
-            label=f"client {client}, local{' (attacker)' if is_attacker else ''}",
-        )
+        line, note = ("--", " (attacker)") if is_attacker else ("-", "")
+        color = ATTACKER if is_attacker else HONEST[number % len(HONEST)]
+        label = f"client {client}, local{note}"
+        axes.plot(*with_gaps(by_client[client], key), line, color=color, linewidth=1, label=label)
     draw_global(axes, run, key)
     axes.set(xlabel="round", ylabel=LABELS[key], title=f"{run.title}, {key}")
     axes.grid(alpha=0.3)

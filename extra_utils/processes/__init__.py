@@ -1,1 +1,1 @@
-"""Starts the ranks and watches over them. May import: basics, distributed_utils."""
+"""Starts the ranks and watches over them. May import: basics, config, distributed_utils."""

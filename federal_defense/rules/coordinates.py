@@ -19,8 +19,7 @@ def median(updates: Updates, state: State) -> Aggregate:
 
 def median_of(block: Array) -> Array:
     """The median [B] of each column of [n, B]."""
-    found: Array = np.median(block, axis=0)
-    return found
+    return np.median(block, axis=0)
 
 
 def trimmed_mean(
@@ -35,8 +34,7 @@ def trimmed_mean(
     cut = num_trimmed(len(updates.samples), beta)
 
     def mean_of_kept(block: Array) -> Array:
-        trimmed: Array = np.sort(block, axis=0)[cut : len(block) - cut].mean(axis=0)
-        return trimmed
+        return np.sort(block, axis=0)[cut : len(block) - cut].mean(axis=0)
 
     return Aggregate(by_samples(updates), per_coordinate=mean_of_kept, state=state)
 

@@ -43,8 +43,7 @@ def krum_scores(gram: Array, f: int) -> Array:
     """Each client's sum [n] of squared distances to its n - f - 2 nearest others."""
     squared = squared_distances(gram)
     np.fill_diagonal(squared, np.inf)
-    scores: Array = np.sort(squared, axis=1)[:, : len(gram) - f - 2].sum(axis=1)
-    return scores
+    return np.sort(squared, axis=1)[:, : len(gram) - f - 2].sum(axis=1)
 
 
 def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> Aggregate:

@@ -37,8 +37,7 @@ def foolsgold_scores(similar: Array) -> Array:
     scores = scores / scores.max() if scores.max() > 0 else scores
     scores = np.where(scores == 1, 0.99, scores)
     with np.errstate(divide="ignore"):
-        found: Array = np.clip(np.log(scores / (1 - scores)) + 0.5, 0, 1)
-    return found
+        return np.clip(np.log(scores / (1 - scores)) + 0.5, 0, 1)
 
 
 def tolpegin(updates: Updates, state: State) -> Aggregate:

@@ -30,10 +30,9 @@ def mean(updates: Updates, state: State) -> Aggregate:
     return Aggregate(by_samples(updates), state=state)
 
 
-OF_COORDINATES: list[Rule] = [mean, median, trimmed_mean]
-OF_DISTANCES: list[Rule] = [krum, multi_krum, geometric_median, norm_clipping]
-OF_OUTPUT_LAYERS: list[Rule] = [foolsgold, tolpegin, lfighter, class_mean, oracle]
-DEFENSES = {rule.__name__: rule for rule in (*OF_COORDINATES, *OF_DISTANCES, *OF_OUTPUT_LAYERS)}
+ALL: list[Rule] = [mean, median, trimmed_mean, krum, multi_krum, geometric_median, norm_clipping]
+ALL += [foolsgold, tolpegin, lfighter, class_mean, oracle]
+DEFENSES = {rule.__name__: rule for rule in ALL}
 TABLES: Tables = {"attack": ATTACKS, "defense": DEFENSES}  # of the config's nested keys
 FEW_ATTACKERS: Bound = ("n >= 2f+3", lambda n, own: n >= 2 * own["f"] + 3)
 BOUNDS: dict[str, list[Bound]] = {

@@ -13,7 +13,6 @@ from extra_utils.config.keys import AttackConfig, Config
 from federal_defense.attacks import (
     Setting,
     backdoor,
-    corner_patch,
     gaussian,
     label_flip,
     poison,
@@ -22,7 +21,7 @@ from federal_defense.attacks import (
     sign_flip,
     tampering,
     with_drawn_attackers,
-    with_stamp,
+    with_patch,
 )
 from tests.helpers import make_config
 
@@ -57,7 +56,7 @@ def test_a_backdoor_stamps_a_share_of_the_images_and_gives_them_its_class() -> N
     assert set(found.labels[found.is_stamped]) == {7}
     assert set(found.labels[~found.is_stamped]) == {1}
     images = np.zeros((3, 8, 8, 3), dtype=np.uint8)
-    stamped = with_stamp(images, corner_patch(2))
+    stamped = with_patch(images, 2)
     assert images.sum() == 0
     assert (stamped > 0).sum() == 3 * 2 * 2 * 3
     assert stamped[:, -2:, -2:].min() == 255

@@ -30,7 +30,7 @@ def test_rates_come_from_the_confusion_matrix() -> None:
 
 def together(ranks: Ranks) -> dict[str, Any]:
     dataset = make_dataset(num_test=SIZE)
-    loader = TestLoader(dataset.test, np.arange(SIZE), dataset.info)
+    loader = TestLoader(dataset, np.arange(SIZE))
     model = build_model(CONFIG, dataset)
     beats: list[int] = []
     shared = evaluate_together(ranks, model, loader, lambda: beats.append(1))
