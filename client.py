@@ -16,7 +16,6 @@ from extra_utils.aggregation.messages import Point, RoundPlan, State, Update
 from extra_utils.basics.random_streams import Purpose, stream, torch_seed
 from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks
-from extra_utils.model import train_mode
 from extra_utils.my_dataset import Dataset, Images, Labels
 from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation, evaluate
@@ -45,7 +44,7 @@ class Client:
         """Trains a copy of the global model on this client's shard; the model stays as it is."""
         num_batches = self.train_loader.num_batches * self.config.local_epochs
         self.observer.start_client(round_index, self.client_id, num_batches)
-        local_model = train_mode(copy.deepcopy(model))
+        local_model = copy.deepcopy(model)
         optimizer = Adam(local_model.parameters(), self.config.lr)
         place = (self.config.seed, Purpose.TRAINING, self.client_id, round_index)
         draws = stream(*place)

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from torch import Tensor
+from torch import Tensor, nn
 
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.partition import Indices, Partition, cut_to_shortest, partition
 from extra_utils.distributed_utils import Ranks
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, balanced_subset
-from extra_utils.training.evaluation import GlobalTest
+from extra_utils.training.evaluation import Evaluation, evaluate_together
 from federal_defense.attacks import Poisoned, Stamp, backdoor_of
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
@@ -143,16 +143,26 @@ class TestLoader:
 
 def global_test(
     ranks: Ranks, config: Config, dataset: Dataset, on_batch: Callable[[], None]
-) -> GlobalTest:
-    """The test of the global model, with that of the attack's backdoor if it has one."""
+) -> Callable[[nn.Module], Evaluation]:
+    """The test of the global model, with that of the attack's backdoor if it has one.
+
+    All ranks call what comes back.
+    """
     chosen = choose_test_images(config, dataset)
     loader = TestLoader(dataset, chosen)
-    found = backdoor_of(config)
-    if found is None:
-        return GlobalTest(ranks, loader, on_batch)
-    stamp, target = found
+    backdoor = backdoor_of(config)
+    if backdoor is None:
+        return lambda model: evaluate_together(ranks, model, loader, on_batch)
+    stamp, target = backdoor
     stamped = TestLoader(dataset, chosen[dataset.test.labels[chosen] != target], stamp)
-    return GlobalTest(ranks, loader, on_batch, stamped, target)
+
+    def test_both(model: nn.Module) -> Evaluation:
+        found = evaluate_together(ranks, model, loader, on_batch)
+        predicted = evaluate_together(ranks, model, stamped, on_batch).confusion.sum(dim=0)
+        rate = 100.0 * int(predicted[target]) / max(int(predicted.sum()), 1)
+        return replace(found, backdoor_success_rate=rate)
+
+    return test_both
 
 
 def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:

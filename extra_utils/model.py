@@ -36,8 +36,7 @@ class Net(nn.Module):
         x = F.relu(conv_max_pool2d(self.conv2, x))  # [B, 16, 5, 5]
         x = F.relu(self.fc1(x.flatten(1)))
         x = F.relu(self.fc2(x))
-        logits: Tensor = self.fc3(x)  # [B, C]
-        return logits
+        return self.fc3(x)  # [B, C]
 
 
 class MnistNet(nn.Module):
@@ -58,8 +57,7 @@ class MnistNet(nn.Module):
         x = F.relu(conv_max_pool2d(self.conv1, images))  # [B, 10, 12, 12] of 28 x 28
         x = F.relu(conv_max_pool2d(self.conv2, x))  # [B, 20, 4, 4]
         x = F.relu(self.fc1(x.flatten(1)))
-        logits: Tensor = self.fc2(F.dropout(x, 0.5, self.training))  # [B, C]
-        return logits
+        return self.fc2(F.dropout(x, 0.5, self.training))  # [B, C]
 
 
 def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) -> nn.Module:
@@ -72,10 +70,10 @@ def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) ->
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
     if config.weights is not None:
         load_weights(model, config)
-    if config.freeze_layers:
-        freeze_all_but_last(model)
     if config.syncBN and ranks is not None:
         model = with_shared_statistics(model, ranks)
+    if config.freeze_layers:
+        freeze_all_but_last(model)
     # channels_last: convolutions on the CPU are faster with a pixel's channels side by side
     return model.to(memory_format=torch.channels_last)
 
@@ -91,20 +89,14 @@ def new_model(config: Config, num_classes: int, channels: int, side: int) -> nn.
     model: nn.Module = getattr(torchvision.models, config.model_name)()
     stem = config.stem or ("cifar" if side < SMALL_SIDE else "imagenet")
     if stem == "cifar":
-        model.conv1 = _first_layer(channels, size=3, stride=1)
         model.maxpool = nn.Identity()
-    elif channels != 3:
-        model.conv1 = _first_layer(channels, size=7, stride=2)
+    if stem == "cifar" or channels != 3:  # another first layer, drawn as torchvision draws it
+        size, stride = (3, 1) if stem == "cifar" else (7, 2)
+        model.conv1 = nn.Conv2d(channels, 64, size, stride, padding=size // 2, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     assert isinstance(model.fc, nn.Linear)
     model.fc = nn.Linear(model.fc.in_features, num_classes)
     return model
-
-
-def _first_layer(channels: int, size: int, stride: int) -> nn.Conv2d:
-    """A ResNet's first convolution, drawn as torchvision draws it."""
-    layer = nn.Conv2d(channels, 64, size, stride, padding=size // 2, bias=False)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return layer
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
@@ -117,23 +109,16 @@ def last_linear(model: nn.Module) -> nn.Linear:
 
 
 def freeze_all_but_last(model: nn.Module) -> None:
-    """Only the last fully connected layer goes on to learn."""
+    """Only the last fully connected layer goes on to learn; batch norms keep their statistics."""
     model.requires_grad_(False)
     last_linear(model).requires_grad_(True)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def is_frozen(model: nn.Module) -> bool:
     return not all(parameter.requires_grad for parameter in model.parameters())
-
-
-def train_mode(model: nn.Module) -> nn.Module:
-    """Training mode, but frozen batch norms keep their statistics."""
-    model.train()
-    if is_frozen(model):
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-    return model
 
 
 def num_parameters(model: nn.Module) -> int:

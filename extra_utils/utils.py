@@ -25,19 +25,17 @@ def split_by_class(
 
     A class of a single image keeps it for training. Both are ascending.
     """
-    held_out = []
+    is_held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
         size = max(1, round(rate * len(members))) if len(members) > 1 else 0
-        held_out.append(members[:size])
-    validation = np.sort(np.concatenate(held_out))
-    return np.setdiff1d(np.arange(len(labels)), validation), validation
+        is_held_out[members[:size]] = True
+    return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 
 
 def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
     """class number to class name as JSON, UTF-8 and not escaped."""
-    table = {str(number): name for number, name in enumerate(class_names)}
-    text = json.dumps(table, ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(dict(enumerate(class_names)), ensure_ascii=False, indent=2) + "\n"
     write_whole(run_dir / CLASS_INDICES, text.encode("utf-8", "backslashreplace"))
 
 
@@ -62,8 +60,7 @@ def draw_samples(
             text = f"{names[true]}\n→ {names[trained]}" if is_changed else names[trained]
             color = changed if is_changed else "black"
             axes.set_title(text, fontsize=8, color=color)
-            for spine in axes.spines.values():
-                spine.set(color=color, linewidth=2 if is_changed else 0.5)
+            axes.spines[:].set(color=color, linewidth=2 if is_changed else 0.5)
     figure.tight_layout()
     return figure
 

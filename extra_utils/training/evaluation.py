@@ -1,7 +1,7 @@
 """What a model is worth on the test images: its confusion matrix and loss, and their rates."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -15,9 +15,7 @@ class Batches(Protocol):
     """What ``evaluate`` needs of a loader."""
 
     num_classes: int
-
-    @property
-    def num_batches(self) -> int: ...
+    num_batches: int
 
     def batch(self, number: int) -> tuple[Tensor, Tensor]: ...
 
@@ -31,7 +29,7 @@ class Evaluation:
 
     confusion: Tensor
     loss_sums: Tensor
-    backdoor_success_rate: float | None = None  # percent; see GlobalTest
+    backdoor_success_rate: float | None = None  # percent
 
     @property
     def accuracy(self) -> float:
@@ -84,23 +82,3 @@ def evaluate_together(
     ranks.all_reduce(packed)
     counts, bits = packed[: own.confusion.numel()], packed[own.confusion.numel() :]
     return Evaluation(counts.view_as(own.confusion), from_bits(bits))
-
-
-@dataclass(frozen=True)
-class GlobalTest:
-    """The test of the global model on all test images, and of a backdoor if there is one."""
-
-    ranks: Ranks
-    loader: Batches
-    on_batch: Callable[[], None]
-    stamped: Batches | None = None  # of all classes but the target, with the attacker's stamp
-    target: int = 0
-
-    def __call__(self, model: nn.Module) -> Evaluation:
-        """All ranks call this."""
-        found = evaluate_together(self.ranks, model, self.loader, self.on_batch)
-        if self.stamped is None:
-            return found
-        stamped = evaluate_together(self.ranks, model, self.stamped, self.on_batch).confusion
-        rate = 100.0 * int(stamped[:, self.target].sum()) / max(int(stamped.sum()), 1)
-        return replace(found, backdoor_success_rate=rate)

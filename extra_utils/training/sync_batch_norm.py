@@ -38,28 +38,20 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
         self.num_batches_tracked.add_(1)
-        count, mean, variance = self._joint_statistics(input)
+        own = torch.full((1,), input.numel() / self.num_features)
+        sums = SumOverRanks.apply(torch.cat([input.sum(dim=(0, 2, 3)), own]), self.ranks)
+        count = sums[-1].detach()  # values per channel, of all ranks
+        mean = sums[:-1] / count  # [C]
+        squares = (input - mean[:, None, None]).square().sum(dim=(0, 2, 3))
+        variance = SumOverRanks.apply(squares, self.ranks) / count  # biased
         with torch.no_grad():
             unbiased = variance * count / (count - 1).clamp(min=1)
             for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
                 assert running is not None
                 running.lerp_(new.to(running.dtype), self.momentum)
         scale = torch.rsqrt(variance + self.eps)
-        normalized = (input - _by_channel(mean)) * _by_channel(scale)
-        return normalized * _by_channel(self.weight) + _by_channel(self.bias)
-
-    def _joint_statistics(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values per channel, mean [C] and biased variance [C] of all ranks' [B, C, H, W]."""
-        own = torch.full((1,), images.numel() / images.shape[1])
-        summed = SumOverRanks.apply(torch.cat([images.sum(dim=(0, 2, 3)), own]), self.ranks)
-        count = summed[-1].detach()
-        mean = summed[:-1] / count
-        squares = (images - _by_channel(mean)).square().sum(dim=(0, 2, 3))
-        return count, mean, SumOverRanks.apply(squares, self.ranks) / count
-
-
-def _by_channel(values: Tensor) -> Tensor:
-    return values.view(1, -1, 1, 1)
+        normalized = (input - mean[:, None, None]) * scale[:, None, None]
+        return normalized * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 def with_shared_statistics(model: nn.Module, ranks: Ranks) -> nn.Module:

@@ -18,7 +18,6 @@ from extra_utils.model import (
     last_linear,
     new_model,
     num_parameters,
-    train_mode,
 )
 from tests.helpers import make_config, make_dataset
 
@@ -97,7 +96,7 @@ def test_a_frozen_model_learns_in_its_last_layer_only() -> None:
     assert len(FlatModel(model)) == 512 * 10 + 10
     assert len(FlatModel(model).counters) == 0
     before = copy.deepcopy(model.state_dict())
-    train_mode(model)(torch.randn(4, 3, 32, 32)).sum().backward()
+    model(torch.randn(4, 3, 32, 32)).sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is not None] == [
         "fc.weight", "fc.bias",
     ]  # fmt: skip
