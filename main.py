@@ -61,6 +61,8 @@ def federate(arguments: Arguments, launcher: OwnProcesses | Torchrun) -> None:
         return
     assert data_folder is not None, "the main process is the first of its machine"
     with run_folder(config, arguments, is_restart=launcher.is_restart) as (run_dir, job):
+        if advice := advise_on_cores(config, available_cores()):
+            print(f"note: {advice}")
         if job is None:
             print(f"the run has finished its {config.global_epochs} rounds")
         else:
@@ -74,10 +76,8 @@ def federate(arguments: Arguments, launcher: OwnProcesses | Torchrun) -> None:
 def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
-    from extra_utils.distributed_utils import check_equal
     from extra_utils.model import build_model
     from extra_utils.run.checkpoint import checksum_of, restore
-    from extra_utils.run.progress import Observer, Progress
     from extra_utils.run.recorder import MainRecorder, SilentRecorder
     from get_weight_matrix import apply_result
     from my_data_loader import global_test
@@ -85,19 +85,17 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
     # the same on every rank; the model of round 0, or of the last round of a run that goes on
     config, dataset = job.config, open_dataset(data_folder)
     model = build_model(config, dataset, ranks)
-    check_equal(ranks, fingerprint(data_folder) | {"start weights": checksum_of(model)})
+    ranks.check_equal(fingerprint(data_folder) | {"start weights": checksum_of(model)})
     done, rule_state = restore(ranks, model, job.run_dir, identity(config))
 
     # rank 0 alone writes and speaks
-    observer = Observer(ranks.heartbeat)
-    recorder: MainRecorder | SilentRecorder = SilentRecorder()
+    recorder: MainRecorder | SilentRecorder = SilentRecorder(ranks)
     if ranks.is_main:
-        observer = progress = Progress(ranks.heartbeat, config.global_epochs, done or 0)
-        recorder = MainRecorder(ranks, config, job.run_dir, progress, done)
+        recorder = MainRecorder(ranks, config, job.run_dir, done)
+    observer = recorder.observer
     clients = Clients(config, dataset, model, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
-    evaluation = test(model)
-    recorder.begin(dataset, model, clients.class_counts(), evaluation)
+    recorder.begin(dataset, model, clients.class_counts(), evaluation := test(model))
 
     for round_index in range((done or 0) + 1, config.global_epochs + 1):
         # every client trains a copy of the global model on its own shard
@@ -177,7 +175,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
     notes = [*prepare_weights(config, model), *make_shards(config, dataset).notes()]
     if launcher.is_main:
-        for note in filter(None, [*notes, advise_on_cores(config, available_cores())]):
+        for note in notes:
             print(f"note: {note}")
     return data.folder
 

@@ -78,25 +78,21 @@ class Ranks:
         with self.heartbeat.waiting():
             dist.all_to_all_single(received, values, received_sizes, sizes)
 
+    def check_equal(self, known: dict[str, Any]) -> None:
+        """Compares what all ranks must have alike, by name. All ranks call this.
+
+        Raises RunFailed on rank 0, with what the first other rank has that differs.
+        """
+        for rank, text in enumerate(self.all_gather(json.dumps(known, sort_keys=True))):
+            for name, value in json.loads(text).items():
+                if self.is_main and value != known[name]:
+                    must = "the ranks must train on the same, but"
+                    has = f"rank {rank} has {name} {value!r} and rank 0 {known[name]!r}"
+                    raise RunFailed(f"{must} {has}")
+
     def __deepcopy__(self, memo: object) -> Ranks:
         """A copied model speaks to the same ranks."""
         return self
-
-
-def check_equal(ranks: Ranks, known: dict[str, Any]) -> None:
-    """Compares what all ranks must have alike, by name. All ranks call this.
-
-    Raises RunFailed on rank 0, with what the first other rank has that differs.
-    """
-    texts = ranks.all_gather(json.dumps(known, sort_keys=True))
-    for rank, other in enumerate(map(json.loads, texts)):
-        differing = [name for name, value in known.items() if other[name] != value]
-        if ranks.is_main and differing:
-            name = differing[0]
-            raise RunFailed(
-                f"the ranks must train on the same, but rank {rank} has {name} {other[name]!r} and "
-                f"rank 0 {known[name]!r}"
-            )
 
 
 def to_bits(values: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from extra_utils.config.help import key_rows, markdown, nested_rows, parameter_rows, summary
+from extra_utils.config.help import Row, key_rows, nested_rows, parameter_rows, summary
 from extra_utils.config.keys import AttackConfig
 from extra_utils.config.values import describe
 from extra_utils.run.metrics import SCHEMA, SUMMARY_ROUNDS
@@ -37,6 +37,14 @@ def key_tables() -> str:
             if rows := parameter_rows(function):
                 parts.append(markdown(rows))
     return "\n\n".join(parts) + "\n"
+
+
+def markdown(rows: list[Row]) -> str:
+    """The rows as the page's table."""
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for name, kind, default, text in rows:
+        lines.append(f"| `{name}` | {kind} | `{default}` | {text} |".replace("||", "\\|\\|"))
+    return "\n".join(lines)
 
 
 def row_tables() -> str:

@@ -71,14 +71,6 @@ def summary(function: Callable[..., Any]) -> str:
     return (function.__doc__ or "").strip().splitlines()[0]
 
 
-def markdown(rows: list[Row]) -> str:
-    """The rows as the README's table."""
-    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for name, kind, default, text in rows:
-        lines.append(f"| `{name}` | {kind} | `{default}` | {text} |".replace("||", "\\|\\|"))
-    return "\n".join(lines)
-
-
 def _default(default: Any, factory: Any = MISSING) -> str:
     value = default if factory is MISSING else factory()
     return "required" if value in (MISSING, REQUIRED) else json.dumps(to_json(value))

@@ -20,7 +20,7 @@ from extra_utils.run import metrics
 from extra_utils.run.checkpoint import checkpoint_beside, save_model
 from extra_utils.run.folder import identity
 from extra_utils.run.metrics import Row
-from extra_utils.run.progress import Progress
+from extra_utils.run.progress import Observer, Progress
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
@@ -31,12 +31,11 @@ ClassCounts = list[list[int]]  # each client's images by class
 class MainRecorder:
     """Writes the run down, and feeds the bars."""
 
-    def __init__(
-        self, ranks: Ranks, config: Config, run_dir: Path, progress: Progress, done: int | None
-    ) -> None:
+    def __init__(self, ranks: Ranks, config: Config, run_dir: Path, done: int | None) -> None:
         """``done``: the last round of a run that goes on; None for a new one."""
         self._ranks, self._config, self._run_dir = ranks, config, run_dir
-        self._progress, self._stopwatch = progress, Stopwatch()
+        self.observer = Progress(ranks.heartbeat, config.global_epochs, done or 0)
+        self._stopwatch = Stopwatch()
         rows = [] if done is None else metrics.cut_metrics(run_dir, done)
         self._rounds = [row for row in rows if row["kind"] == "round"]
 
@@ -90,13 +89,13 @@ class MainRecorder:
         self._rounds.append(rows[-1])
         self._ranks.num_bytes = 0
         self._ranks.heartbeat.beat()
-        self._progress.end_round(rows[-1])
+        self.observer.end_round(rows[-1])
 
     def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
         """The last round is over."""
         metrics.append_rows(self._run_dir, [summarize(self._rounds, evaluation)])
         save_model(self._run_dir, model)
-        self._progress.close()
+        self.observer.close()
 
     def _client_rows(self, round_index: int, report: ClientReport) -> list[Row]:
         own = dict(vars(report))
@@ -124,6 +123,9 @@ class MainRecorder:
 
 class SilentRecorder:
     """The recorder of the ranks other than 0."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.observer = Observer(ranks.heartbeat)
 
     def begin(self, *_: object) -> None: ...
     def lap(self, part: str) -> None: ...

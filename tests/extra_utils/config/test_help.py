@@ -8,11 +8,11 @@ from extra_utils.config.help import (
     field_texts,
     help_text,
     key_rows,
-    markdown,
     parameter_rows,
 )
 from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, GivenConfig
 from federal_defense.rules.table import TABLES
+from tests.readme import markdown
 
 
 def test_every_key_has_a_text() -> None:
