@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,24 +62,17 @@ class TorchrunRank:
         folders = ranks.all_gather(str(data_folder))
         self._job = ranks.broadcast(job)
         self._exchange()  # all have shown themselves: from here on each can be watched
-        with self._watching():
+        threading.Thread(target=self._watch_others, daemon=True).start()
+        try:
             function(ranks, Path(folders[self._first]), self._job)
             ranks.heartbeat.end(DONE)
             self._exchange()
+        finally:
+            self._ended.set()
 
     def _with_hint(self, reason: str) -> str:
         hint = self._job.hint() if self._job is not None else ""
         return f"{reason}\n{hint}" if hint else reason
-
-    @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._watch_others, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            thread.join()
 
     def _watch_others(self) -> None:
         while not self._ended.wait(POLL_S):
