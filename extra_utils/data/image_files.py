@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from extra_utils.basics.errors import RunFailed
+from extra_utils.basics.errors import ConfigError, RunFailed, printable
 from extra_utils.my_dataset import Images, Split
 from extra_utils.processes.machine import available_cores, end_with_parent, process_context
 
 CHUNK = 50  # files decoded by one task
+MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -80,27 +81,37 @@ def _is_inside(path: str, root: str) -> bool:
     return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
 
 
-def decode_folder(found: ImageFolder, side: int) -> tuple[Split, list[str]]:
-    """The images brought to ``side`` pixels, and a line for each file that is no image."""
+def decode_folder(found: ImageFolder, side: int) -> Split:
+    """The images brought to ``side`` pixels; files that are no images are counted and named.
+
+    Raises ConfigError where a class has no usable image.
+    """
     paths = [f"{found.folder}{os.sep}{name}" for name, _, _ in found.stamps]
-    images = np.zeros((len(paths), side, side, 3), dtype=np.uint8)
-    is_usable = np.ones(len(paths), dtype=bool)
+    images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
+    labels: list[int] = []
     problems = list(found.refused)
-    for place, result in enumerate(_decode_all(paths, side)):
+    for path, label, result in zip(paths, found.labels, _decode_all(paths, side), strict=True):
         if isinstance(result, str):
-            is_usable[place] = False
-            problems.append(f"{paths[place]}: {result}")
+            problems.append(f"{path}: {result}")
         else:
-            images[place] = result
-    labels = np.array(found.labels, dtype=np.int64)
-    return Split(images[is_usable], labels[is_usable]), problems
+            images[len(labels)] = result
+            labels.append(label)
+    if problems:
+        print(f"note: {len(problems)} files are no usable images:")
+        print(*(f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]), sep="\n")
+    if len(problems) > MOST_PROBLEMS:
+        print(f"  and {len(problems) - MOST_PROBLEMS} more")
+    if missing := set(range(len(found.class_names))) - set(labels):
+        name = found.class_names[min(missing)]
+        raise ConfigError(f"data_path: got {found.folder / name}, which holds no usable image")
+    return Split(images[: len(labels)], np.array(labels, dtype=np.int64))
 
 
 def _decode_all(paths: list[str], side: int) -> Iterator[Images | str]:
     """Each file's image, or why it has none, on all cores."""
     executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
     try:
-        results = executor.map(partial(_decode_or_say_why, side=side), paths, chunksize=CHUNK)
+        results = executor.map(partial(_decode, side=side), paths, chunksize=CHUNK)
         yield from tqdm(results, "decoding", len(paths), unit="image", disable=None)
     except BrokenProcessPool:
         where = os.path.commonpath(paths)
@@ -109,25 +120,22 @@ def _decode_all(paths: list[str], side: int) -> Iterator[Images | str]:
         executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all the others
 
 
-def _decode_or_say_why(path: str, side: int) -> Images | str:
+def _decode(path: str, side: int) -> Images | str:
+    """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side.
+
+    A line that says why, where the file is no image.
+    """
     try:
-        return _decode(path, side)
+        with Image.open(path, formats=FORMATS) as image:
+            upright = ImageOps.exif_transpose(image)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                upright = upright.convert("RGBA")
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright)
+            colour = upright.convert("RGB")
+        return np.asarray(ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR))
     except (OSError, ValueError, SyntaxError, *BOMBS) as error:
         return f"{type(error).__name__}: {error}"
-
-
-def _decode(path: str, side: int) -> Images:
-    """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
-    with Image.open(path, formats=FORMATS) as image:
-        upright = ImageOps.exif_transpose(image)
-        if "A" in upright.getbands() or "transparency" in upright.info:
-            upright = upright.convert("RGBA")
-            white = Image.new("RGBA", upright.size, "white")
-            upright = Image.alpha_composite(white, upright)
-        colour = upright.convert("RGB")
-    if colour.size != (side, side):
-        colour = ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR)
-    return np.asarray(colour)
 
 
 def _prepare_worker() -> None:

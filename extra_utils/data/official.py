@@ -24,7 +24,6 @@ from extra_utils.processes.child import Unavailable, in_child
 IDX_FILES = [f"{s}-{k}-ubyte" for s in ("train", "t10k") for k in ("images-idx3", "labels-idx1")]
 CIFAR = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 FASHION = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
-DIGITS = "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
 
 
 @dataclass(frozen=True)
@@ -34,26 +33,27 @@ class Official:
     title: str
     torchvision_name: str
     folder: str
-    classes: str  # their names, separated by commas
-    archive: str | None = None  # that torchvision unpacks into the folder; None: four idx files
-
-    @property
-    def class_names(self) -> list[str]:
-        return self.classes.split(", ")
+    class_names: list[str]
+    archive: str = ""  # that torchvision unpacks into the folder; "" for four idx files
 
 
 OFFICIAL = {
     "cifar": Official(
-        "CIFAR-10", "CIFAR10", "cifar-10-batches-py", CIFAR, "cifar-10-python.tar.gz"
+        "CIFAR-10", "CIFAR10", "cifar-10-batches-py", CIFAR.split(", "), "cifar-10-python.tar.gz"
     ),
-    "mnist": Official("MNIST", "MNIST", "MNIST/raw", DIGITS),
-    "fashion_mnist": Official("Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", FASHION),
+    "mnist": Official("MNIST", "MNIST", "MNIST/raw", list("0123456789")),
+    "fashion_mnist": Official(
+        "Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", FASHION.split(", ")
+    ),
 }
 
 
 def find_idx_files(official: Official, data_path: Path) -> list[Path]:
-    """The four idx files, packed or not, in torchvision's folder or in data_path itself."""
-    for folder in (data_path / official.folder, data_path):
+    """The four idx files, packed or not, in torchvision's folder or in data_path itself.
+
+    None of them where one is missing, or where the data set is another's.
+    """
+    for folder in () if official.archive else (data_path / official.folder, data_path):
         found = []
         for name in IDX_FILES:
             places = (folder / name, folder / f"{name}.gz")
@@ -65,22 +65,19 @@ def find_idx_files(official: Official, data_path: Path) -> list[Path]:
 
 def load_official(official: Official, data_path: Path, *, download: bool) -> Dataset:
     """The data set under data_path, fetched first where it is missing. Raises Unavailable."""
-    folder = data_path / official.folder
+    folder, archive = data_path / official.folder, data_path / official.archive
     found = f"{folder} is not there"
-    if official.archive is None:
-        if files := find_idx_files(official, data_path):
-            return _read_idx_files(official, files)
-    else:
-        archive = data_path / official.archive
-        if folder.is_dir():
-            try:
-                return in_child(_read_torchvision, official, data_path, False)
-            except Unavailable:
-                found = f"{folder} does not pass its checksums"
-        if archive.is_file():
-            if in_child(_passes_checksum, official, archive):
-                return _download(official, data_path)  # which finds nothing left to fetch
-            found = f"{archive} does not pass its checksum"
+    if files := find_idx_files(official, data_path):
+        return _read_idx_files(official, files)
+    if official.archive and folder.is_dir():
+        try:
+            return in_child(_read_torchvision, official, data_path, False)
+        except Unavailable:
+            found = f"{folder} does not pass its checksums"
+    if archive.is_file():  # not so where it is data_path itself
+        if in_child(_passes_checksum, official, archive):
+            return _download(official, data_path)  # which finds nothing left to fetch
+        found = f"{archive} does not pass its checksum"
     if not download:
         raise Unavailable(f"{found}, and download is false")
     try:
@@ -102,7 +99,7 @@ def _download(official: Official, data_path: Path) -> Dataset:
         folder, top = Path(name), official.folder.split("/")[0]
         if official.archive and (data_path / official.archive).is_file():
             shutil.copy(data_path / official.archive, folder)  # a whole one is only unpacked
-        dataset: Dataset = in_child(_read_torchvision, official, folder, True, growing=folder)
+        dataset = in_child(_read_torchvision, official, folder, True, growing=folder)
         if folder.parent == data_path and not (data_path / top).exists():
             (folder / top).rename(data_path / top)
     return dataset

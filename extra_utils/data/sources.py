@@ -4,14 +4,12 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from extra_utils.basics.errors import ConfigError, printable
+from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
 from extra_utils.data.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
-from extra_utils.data.official import OFFICIAL, Official, find_idx_files, load_official
+from extra_utils.data.official import OFFICIAL, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
 from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, Split, describe_pixels
 from extra_utils.processes.child import Unavailable
@@ -19,7 +17,6 @@ from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
 VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
-MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
 FLOWERS = "https://download.tensorflow.org/example_images/flower_photos.tgz"
 BANNER = """\
 {line}
@@ -41,8 +38,7 @@ def known_classes(config: Config) -> list[str]:
     """The class names, before any image is read. Raises ConfigError where there are none."""
     if config.type == "synthetic":
         return CLASS_NAMES
-    folder = _folder_of_images(config)
-    if folder is not None:
+    if folder := _folder_of_images(config):
         return scan_class_names(folder / "train" if _is_split(folder) else folder)
     return OFFICIAL[config.type].class_names
 
@@ -67,7 +63,7 @@ def prepare_data(config: Config) -> PreparedData:
 def _cure(config: Config) -> str:
     """What to put where."""
     official = OFFICIAL[config.type]
-    if official.archive is None:
+    if not official.archive:
         return f"To use it, put its four idx files, packed or not, into {config.data_path}/."
     return (
         f"To use it, put its images into {config.data_path}/cifar10/train/<class>/ and "
@@ -102,18 +98,13 @@ def _synthetic_source(seed: int) -> Source:
 def _find_source(config: Config) -> Source:
     if config.type == "synthetic":
         return _synthetic_source(config.seed)
-    folder = _folder_of_images(config)
-    if folder is None:
-        return _official_source(OFFICIAL[config.type], config)
-    if config.type == "cifar":
-        return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
-    side = config.image_size or PHOTO_SIDE
-    return _folder_source(folder.resolve().name, folder, side, config.seed)
-
-
-def _official_source(official: Official, config: Config) -> Source:
-    data_path = Path(config.data_path)
-    files = find_idx_files(official, data_path) if official.archive is None else []
+    if folder := _folder_of_images(config):
+        if config.type == "cifar":
+            return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
+        side = config.image_size or PHOTO_SIDE
+        return _folder_source(folder.resolve().name, folder, side, config.seed)
+    official, data_path = OFFICIAL[config.type], Path(config.data_path)
+    files = find_idx_files(official, data_path)
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     made_from = {"source": "official", "name": official.title, "files": stamps}
     return Source(made_from, lambda: load_official(official, data_path, download=config.download))
@@ -123,8 +114,14 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
     """Folders train/ and test/ as they are, else a seeded split of one folder of classes."""
     is_split = _is_split(folder)
     parts = [scan_folder(folder / split) for split in SPLITS] if is_split else [scan_folder(folder)]
+    class_names = parts[0].class_names
     for found in parts:
-        _check_classes(found, parts[0])
+        got, number = f"data_path: got {found.folder}", len(found.class_names)
+        if number < 2:
+            must = "must have one for each of at least two classes"
+            raise ConfigError(f"{got} with {number} sub-folders, {must}")
+        if found.class_names != class_names:
+            raise ConfigError(f"{got}, which does not hold the same classes as {parts[0].folder}")
     stamps = repr([(found.class_names, found.labels, found.stamps) for found in parts])
     digest = hashlib.blake2b(stamps.encode("utf-8", "surrogateescape")).hexdigest()
     made_from = {"source": "folder", "name": name, "side": side, "files": digest}
@@ -133,17 +130,8 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
     return Source(made_from, lambda: _read_folders(name, parts, side, seed))
 
 
-def _check_classes(found: ImageFolder, first: ImageFolder) -> None:
-    got, number = f"data_path: got {found.folder}", len(found.class_names)
-    if number < 2:
-        must = "must have one for each of at least two classes"
-        raise ConfigError(f"{got} with {number} sub-folders, {must}")
-    if found.class_names != first.class_names:
-        raise ConfigError(f"{got}, which does not hold the same classes as {first.folder}")
-
-
 def _read_folders(name: str, parts: list[ImageFolder], side: int, seed: int) -> Dataset:
-    splits = [_decode_and_report(found, side) for found in parts]
+    splits = [decode_folder(found, side) for found in parts]
     if len(splits) == 1:
         (whole,) = splits
         generator = stream(seed, Purpose.VALIDATION)
@@ -151,18 +139,3 @@ def _read_folders(name: str, parts: list[ImageFolder], side: int, seed: int) -> 
         splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
     mean, std = describe_pixels(splits[0].images)
     return Dataset(DatasetInfo(name, False, parts[0].class_names, mean, std), *splits)
-
-
-def _decode_and_report(found: ImageFolder, side: int) -> Split:
-    """The usable images; the others are counted and named."""
-    split, problems = decode_folder(found, side)
-    if problems:
-        print(f"note: {len(problems)} files are no usable images:")
-        print(*(f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]), sep="\n")
-    if len(problems) > MOST_PROBLEMS:
-        print(f"  and {len(problems) - MOST_PROBLEMS} more")
-    missing = np.setdiff1d(np.arange(len(found.class_names)), split.labels)
-    if len(missing):
-        name = found.class_names[missing[0]]
-        raise ConfigError(f"data_path: got {found.folder / name}, which holds no usable image")
-    return split
