@@ -21,7 +21,7 @@ from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation, evaluate
 from extra_utils.training.optimizer import Adam
 from extra_utils.utils import pick_samples
-from federal_defense.attacks import poison, tampering
+from federal_defense.attacks import attack_on, poison
 from federal_defense.rules.table import rule_of
 from get_weight_matrix import RoundSum, RuleRound, class_means
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
@@ -133,7 +133,8 @@ class Clients:
         loader = TrainLoader(dataset, shard, config, poisoned)
         draws_points = config.eval_points and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
-        return Client(client_id, config, loader, eval_loader, self._observer, tampering(*who))
+        tamper = attack_on("diff", *who)
+        return Client(client_id, config, loader, eval_loader, self._observer, tamper)
 
 
 def point_steps(config: Config, num_batches: int) -> set[int]:

@@ -6,8 +6,6 @@
 torch is imported where it is first needed: a wrong config is refused without waiting for it.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 from pathlib import Path
@@ -20,7 +18,7 @@ from extra_utils.config.reader import Arguments, Places, parse_arguments, read_c
 from extra_utils.config.rules import check_classes, check_rules, check_sizes, idle_keys, resolve
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import fingerprint, open_dataset
-from extra_utils.processes.launch import Job, Launcher, OwnProcesses, Torchrun, find_launcher
+from extra_utils.processes.launch import Job, Launcher, find_launcher
 from extra_utils.processes.machine import advise_on_cores, available_cores
 from extra_utils.run.folder import identity, read_resumed, run_folder
 from federal_defense.attacks import with_drawn_attackers
@@ -48,7 +46,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def federate(arguments: Arguments, launcher: OwnProcesses | Torchrun) -> None:
+def federate(arguments: Arguments, launcher: Launcher) -> None:
     """From the command line to the finished run folder."""
     config, places = checked_config(arguments, launcher)
 
@@ -73,7 +71,7 @@ def federate(arguments: Arguments, launcher: OwnProcesses | Torchrun) -> None:
     print(f"run folder: {run_dir}")
 
 
-def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
+def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
     from extra_utils.model import build_model
@@ -118,16 +116,15 @@ def run(ranks: Ranks, data_folder: Path, job: Job) -> None:
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     """Every picture of a finished run."""
     from client import sample_rows
-    from extra_utils.plots.draw import draw_run
-    from extra_utils.plots.style import ATTACKER, save
+    from extra_utils.plots.curves import ATTACKER
+    from extra_utils.plots.draw import draw_run, save
     from extra_utils.utils import draw_samples
 
     dataset = open_dataset(data_folder)
     draw_run(run_dir)
     title = f"{config.name}: {dataset.info.name}, labels trained on"
     rows = sample_rows(config, dataset)
-    names = dataset.info.class_names
-    save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
+    save(draw_samples(rows, dataset.info.class_names, title, ATTACKER), run_dir / "samples.png")
 
 
 def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Places]:
@@ -156,14 +153,14 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
     """
     with places.named():
         check_classes(config, known_classes(config))
-    data = prepare_data(config)
-    dataset = open_dataset(data.folder)
+    folder, notice = prepare_data(config)
+    dataset = open_dataset(folder)
     with places.named():
         check_classes(config, dataset.info.class_names)
         check_num_classes(config, dataset.num_classes)
         check_sizes(config, dataset.info.name, len(dataset.train), len(dataset.test))
-    if data.notice and launcher.is_main:
-        print(data.notice, flush=True)
+    if notice and launcher.is_main:
+        print(notice, flush=True)
 
     import torch  # from here on, since the ranks share it when they are forked
 
@@ -177,7 +174,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
     if launcher.is_main:
         for note in notes:
             print(f"note: {note}")
-    return data.folder
+    return folder
 
 
 if __name__ == "__main__":

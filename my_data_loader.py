@@ -150,8 +150,7 @@ def global_test(
     """
     chosen = choose_test_images(config, dataset)
     loader = TestLoader(dataset, chosen)
-    backdoor = backdoor_of(config)
-    if backdoor is None:
+    if (backdoor := backdoor_of(config)) is None:
         return lambda model: evaluate_together(ranks, model, loader, on_batch)
     stamp, target = backdoor
     stamped = TestLoader(dataset, chosen[dataset.test.labels[chosen] != target], stamp)

@@ -1,7 +1,5 @@
 """The process group: the one module that knows how ranks meet and speak to each other."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -90,7 +88,7 @@ class Ranks:
                     has = f"rank {rank} has {name} {value!r} and rank 0 {known[name]!r}"
                     raise RunFailed(f"{must} {has}")
 
-    def __deepcopy__(self, memo: object) -> Ranks:
+    def __deepcopy__(self, memo: object) -> "Ranks":
         """A copied model speaks to the same ranks."""
         return self
 

@@ -8,7 +8,6 @@ from extra_utils.basics.random_streams import Purpose, torch_seed
 from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.my_dataset import Dataset
-from extra_utils.training.pooling import conv_max_pool2d
 from extra_utils.training.start_weights import load_weights
 from extra_utils.training.sync_batch_norm import with_shared_statistics
 
@@ -58,6 +57,26 @@ class MnistNet(nn.Module):
         x = F.relu(conv_max_pool2d(self.conv2, x))  # [B, 20, 4, 4]
         x = F.relu(self.fc1(x.flatten(1)))
         return self.fc2(F.dropout(x, 0.5, self.training))  # [B, C]
+
+
+def conv_max_pool2d(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """``F.max_pool2d(conv(x), 2)``, faster in a test; x [B, C, H, W], ``conv`` without padding.
+
+    Without gradients, four shifted copies of the kernel give the four pixels that are pooled as
+    channels of one: with four times the channels the processor's wide instructions are full.
+    For `Net` on CIFAR-10 that makes 31 us per image of 50, and local evaluation adds to a round of
+    the main job two thirds of its time instead of more than all of it.
+    """
+    if torch.is_grad_enabled():
+        return F.max_pool2d(conv(x), 2)
+    assert conv.bias is not None
+    corners = [(right, 1 - right, down, 1 - down) for down in (0, 1) for right in (0, 1)]
+    kernels = torch.cat([F.pad(conv.weight, corner) for corner in corners])  # [4 O, C, K+1, K+1]
+    kernels = kernels.contiguous(memory_format=torch.channels_last)
+    pixels = F.conv2d(x, kernels, conv.bias.repeat(4), stride=2)  # [B, 4 O, H / 2, W / 2]
+    upper, lower = pixels.chunk(2, dim=1)
+    left, right = torch.maximum(upper, lower).chunk(2, dim=1)
+    return torch.maximum(left, right)
 
 
 def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) -> nn.Module:

@@ -1,7 +1,5 @@
 """The split into training and validation, the class table, and the image viewer."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +12,6 @@ from extra_utils.my_dataset import Images, Labels
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CLASS_INDICES = "class_indices.json"
 COLUMNS = 8  # images in a row of the viewer
 
 
@@ -34,14 +31,14 @@ def split_by_class(
 
 
 def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
-    """class number to class name as JSON, UTF-8 and not escaped."""
+    """Class number to class name as JSON, UTF-8 and not escaped."""
     text = json.dumps(dict(enumerate(class_names)), ensure_ascii=False, indent=2) + "\n"
-    write_whole(run_dir / CLASS_INDICES, text.encode("utf-8", "backslashreplace"))
+    write_whole(run_dir / "class_indices.json", text.encode("utf-8", "backslashreplace"))
 
 
 def draw_samples(
     rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], title: str, changed: str
-) -> Figure:
+) -> "Figure":
     """Each row's images [N, H, W, C] under their labels, changed ones in the colour ``changed``.
 
     A row is (images, true labels, labels trained on), by the client's name.

@@ -5,8 +5,6 @@ or the `diff` that it sends after it. The training loop is everybody's; test lab
 touched. The keyword-only parameters, with their types and defaults, are the attack's keys.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extra_utils.basics.random_streams import Purpose, stream
-from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.config.keys import Config
 from extra_utils.config.values import ClassNumber, Count, Fraction, Range
 from extra_utils.my_dataset import Images, Labels
 
@@ -103,7 +101,7 @@ def with_patch(images: Images, size: int) -> Images:
     return patched
 
 
-def sign_flip(diff: Tensor, setting: Setting, *, factor: Factor = 1.0) -> Tensor:  # noqa: ARG001
+def sign_flip(diff: "Tensor", setting: Setting, *, factor: Factor = 1.0) -> "Tensor":  # noqa: ARG001
     """the weight difference is sent with its sign turned
 
     `factor`: how often as long it is sent
@@ -113,7 +111,7 @@ def sign_flip(diff: Tensor, setting: Setting, *, factor: Factor = 1.0) -> Tensor
     return diff * -factor
 
 
-def gaussian(diff: Tensor, setting: Setting, *, sigma: Factor = 0.01) -> Tensor:
+def gaussian(diff: "Tensor", setting: Setting, *, sigma: Factor = 0.01) -> "Tensor":
     """normal noise is added to the weight difference
 
     `sigma`: the noise's standard deviation for each weight
@@ -126,7 +124,7 @@ def gaussian(diff: Tensor, setting: Setting, *, sigma: Factor = 0.01) -> Tensor:
     return diff + torch.from_numpy(sigma * noise)
 
 
-def scaling(diff: Tensor, setting: Setting, *, factor: Factor = 10.0) -> Tensor:  # noqa: ARG001
+def scaling(diff: "Tensor", setting: Setting, *, factor: Factor = 10.0) -> "Tensor":  # noqa: ARG001
     """the weight difference is sent many times as long (model replacement)
 
     `factor`: how often as long; clients / attackers replaces the global model
@@ -155,22 +153,25 @@ def poison(
     labels: Labels, config: Config, num_classes: int, client_id: int, round_index: int
 ) -> Poisoned:
     """What this client trains on in this round; the labels [N] given unless it attacks them."""
-    attack = _attack_on("labels", config, client_id, round_index)
-    if attack is None:
-        return Poisoned(labels)
-    setting = Setting(num_classes, stream(config.seed, Purpose.POISON, client_id))
-    return ATTACKS[attack.name](labels, setting, **attack.parameters)
+    attack = attack_on("labels", config, num_classes, client_id, round_index)
+    return attack(labels) if attack else Poisoned(labels)
 
 
-def tampering(
-    config: Config, num_classes: int, client_id: int, round_index: int
-) -> Callable[[Tensor], Tensor] | None:
-    """What this client does to the blocks of its difference in this round; None for nothing."""
-    attack = _attack_on("diff", config, client_id, round_index)
-    if attack is None:
+def attack_on(
+    what: str, config: Config, num_classes: int, client_id: int, round_index: int
+) -> Attack | None:
+    """The config's attack, a function of what it edits; None if this client does not in this round.
+
+    ``what``: `labels`, or the `diff`, which it edits a block at a time.
+    """
+    if config.attack is None or client_id not in config.attackers(round_index):
         return None
-    setting = Setting(num_classes, stream(config.seed, Purpose.POISON, client_id, round_index))
-    return lambda block: ATTACKS[attack.name](block, setting, **attack.parameters)
+    attack = ATTACKS[config.attack.name]
+    if what != next(iter(inspect.signature(attack).parameters)):
+        return None
+    place = (client_id, 0 if what == "labels" else round_index)
+    setting = Setting(num_classes, stream(config.seed, Purpose.POISON, *place))
+    return partial(attack, setting=setting, **config.attack.parameters)
 
 
 def backdoor_of(config: Config) -> tuple[Stamp, int] | None:
@@ -179,11 +180,3 @@ def backdoor_of(config: Config) -> tuple[Stamp, int] | None:
         return None
     parameters = config.attack.parameters
     return partial(with_patch, size=parameters["size"]), parameters["target"]
-
-
-def _attack_on(what: str, config: Config, client_id: int, round_index: int) -> AttackConfig | None:
-    """The config's attack if this client edits this in this round."""
-    if config.attack is None or client_id not in config.attackers(round_index):
-        return None
-    edited = next(iter(inspect.signature(ATTACKS[config.attack.name]).parameters))
-    return config.attack if edited == what else None

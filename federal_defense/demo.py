@@ -74,15 +74,6 @@ def weight_matrix(ranks: Ranks, dataset: Dataset, *, is_attacked: bool) -> Tenso
         labels = torch.where(labels == SOURCE, TARGET, labels)
     torch.manual_seed(0)
     model = Net()  # the same on every rank
-    train(model, images, labels)
-    matrix = torch.zeros(NUM_CLIENTS, dataset.num_classes, dtype=torch.int64)
-    matrix[ranks.rank] = to_bits(class_means(model))
-    ranks.all_reduce(matrix)
-    return from_bits(matrix)
-
-
-def train(model: Net, images: Tensor, labels: Tensor) -> None:
-    """Some epochs of Adam on images [N, 3, 32, 32] and their labels [N]."""
     optimizer = Adam(model.parameters(), lr=0.002)
     order = torch.Generator().manual_seed(0)
     for _ in range(EPOCHS):
@@ -91,6 +82,10 @@ def train(model: Net, images: Tensor, labels: Tensor) -> None:
             loss = torch.nn.functional.cross_entropy(model(images[batch]), labels[batch])
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+    matrix = torch.zeros(NUM_CLIENTS, dataset.num_classes, dtype=torch.int64)
+    matrix[ranks.rank] = to_bits(class_means(model))
+    ranks.all_reduce(matrix)
+    return from_bits(matrix)
 
 
 def print_table(title: str, names: list[str], rows: Tensor) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from extra_utils.config.help import Row, key_rows, nested_rows, parameter_rows, summary
-from extra_utils.config.keys import AttackConfig
+from extra_utils.config.help import Row, parameter_rows, rows_of, summary
+from extra_utils.config.keys import AttackConfig, GivenConfig
 from extra_utils.config.values import describe
 from extra_utils.run.metrics import SCHEMA, SUMMARY_ROUNDS
 from federal_defense.attacks import ATTACKS
@@ -30,7 +30,8 @@ KINDS = {
 
 def key_tables() -> str:
     """Markdown: the keys of a config, of every attack, of each attack, and of each rule."""
-    parts = [markdown(key_rows()), "Keys of every `attack`:", markdown(nested_rows(AttackConfig))]
+    parts = [markdown(rows_of(GivenConfig)), "Keys of every `attack`:"]
+    parts.append(markdown(rows_of(AttackConfig)))
     for title, table in (("attack", ATTACKS), ("defense", DEFENSES)):
         for name, function in table.items():
             parts.append(f"`{title}` `{name}`: {summary(function)}.")

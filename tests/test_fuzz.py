@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 import main
 from extra_utils.config.values import LARGEST_COUNT
 from extra_utils.plots import __main__ as command
-from extra_utils.plots import compare
 from extra_utils.plots import draw as plots
 
 RIGHT = {
@@ -168,7 +167,6 @@ def test_of_a_mangled_run_what_is_whole_is_drawn(
         drawn.append(path.name)
 
     monkeypatch.setattr(plots, "save", save)
-    monkeypatch.setattr(compare, "save", save)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "r"
         run_dir.mkdir()

@@ -15,7 +15,6 @@ import sys
 from torch import nn
 import extra_utils.model
 import extra_utils.plots.draw
-import extra_utils.plots.style
 import extra_utils.utils
 import main
 
@@ -32,7 +31,7 @@ class NormNet(nn.Module):
 model, config, folder = sys.argv[1:]
 if model == "norm":
     extra_utils.model.Net = NormNet
-extra_utils.plots.draw.draw_run = extra_utils.plots.style.save = lambda *_: None  # saves seconds
+extra_utils.plots.draw.draw_run = extra_utils.plots.draw.save = lambda *_: None  # saves seconds
 extra_utils.utils.draw_samples = lambda *_: None
 for world_size in (1, 2, 3, 4):
     options = [f"--config={config}", f"--run_dir={folder}/on{world_size}"]

@@ -3,8 +3,6 @@
 Without torch, so that rules load at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -47,8 +45,8 @@ class Update:
 
     client_id: int
     num_samples: int
-    diff: WeightDiff  # [P], and the local model's counters [K]
-    class_mean: Tensor  # [C] float64, of the last layer
+    diff: "WeightDiff"  # [P], and the local model's counters [K]
+    class_mean: "Tensor"  # [C] float64, of the last layer
     train_loss: float  # mean per batch over the round
     points: list[Point] = field(default_factory=list)
 
@@ -104,8 +102,8 @@ class ClientReport:
 class RoundResult:
     """A round, brought together; equal on every rank."""
 
-    total: Tensor  # [P] int64, the weighted mean of the differences in units of 2^-44
-    counters: Tensor  # [K] int64, the largest of the clients'
+    total: "Tensor"  # [P] int64, the weighted mean of the differences in units of 2^-44
+    counters: "Tensor"  # [K] int64, the largest of the clients'
     reports: list[ClientReport]  # by client
     rule: State = field(default_factory=dict)  # what the rule remembers
 

@@ -1,7 +1,5 @@
 """Signs of life: what each rank is doing, in memory that whoever watches can read at any time."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator
@@ -23,31 +21,6 @@ class Row(NamedTuple):
 
 BEATS, WAITING, ROUND, CLIENT, PID, ENDED = range(len(Row()))
 DONE, FAILED = 1, 2
-
-
-class Heartbeats:
-    """One row of numbers for each rank; a rank writes its own row only."""
-
-    def __init__(self, context: Any, world_size: int) -> None:
-        """``context``: multiprocessing's, of whose shared memory the rows are made."""
-        self.world_size = world_size
-        self._cells: Any = context.RawArray("q", list(Row()) * world_size)
-
-    def read(self, rank: int) -> Row:
-        return Row(*self._cells[rank * len(Row()) : (rank + 1) * len(Row())])
-
-    def put(self, rank: int, row: Row) -> None:
-        """A row that came from elsewhere."""
-        self._cells[rank * len(row) : (rank + 1) * len(row)] = list(row)
-
-    def writer(self, rank: int) -> RankHeartbeat:
-        return RankHeartbeat(self._cells, rank * len(Row()))
-
-    def describe(self, rank: int) -> str:
-        """Where the rank is, for messages: ``rank 1 (client 1, round 3)``."""
-        row = self.read(rank)
-        place = f"round {row.round_index}" if row.round_index else "before round 1"
-        return f"rank {rank} ({f'client {row.client}, ' if row.client != NO_CLIENT else ''}{place})"
 
 
 class RankHeartbeat:
@@ -78,3 +51,28 @@ class RankHeartbeat:
         yield  # an error leaves the mark, which says that the fault is another rank's
         self._cells[self._start + WAITING] = 0
         self.beat()
+
+
+class Heartbeats:
+    """One row of numbers for each rank; a rank writes its own row only."""
+
+    def __init__(self, context: Any, world_size: int) -> None:
+        """``context``: multiprocessing's, of whose shared memory the rows are made."""
+        self.world_size = world_size
+        self._cells: Any = context.RawArray("q", list(Row()) * world_size)
+
+    def read(self, rank: int) -> Row:
+        return Row(*self._cells[rank * len(Row()) : (rank + 1) * len(Row())])
+
+    def put(self, rank: int, row: Row) -> None:
+        """A row that came from elsewhere."""
+        self._cells[rank * len(row) : (rank + 1) * len(row)] = list(row)
+
+    def writer(self, rank: int) -> RankHeartbeat:
+        return RankHeartbeat(self._cells, rank * len(Row()))
+
+    def describe(self, rank: int) -> str:
+        """Where the rank is, for messages: ``rank 1 (client 1, round 3)``."""
+        row = self.read(rank)
+        place = f"round {row.round_index}" if row.round_index else "before round 1"
+        return f"rank {rank} ({f'client {row.client}, ' if row.client != NO_CLIENT else ''}{place})"

@@ -28,16 +28,12 @@ def stream(
     seed: int, purpose: Purpose, client: int = 0, round_index: int = 0
 ) -> np.random.Generator:
     """The generator of one purpose, client and round."""
-    return np.random.default_rng(sequence(seed, purpose, client, round_index))
+    place = (int(purpose), client, round_index)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
 def torch_seed(seed: int, purpose: Purpose, client: int = 0, round_index: int = 0) -> int:
     """A 63-bit seed of the same name, for what only torch can draw."""
-    state = sequence(seed, purpose, client, round_index).generate_state(1, np.uint64)
+    named = stream(seed, purpose, client, round_index).bit_generator.seed_seq
+    state = named.generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
-
-
-def sequence(
-    seed: int, purpose: Purpose, client: int = 0, round_index: int = 0
-) -> np.random.SeedSequence:
-    return np.random.SeedSequence(seed, spawn_key=(int(purpose), client, round_index))

@@ -30,9 +30,9 @@ Row = tuple[str, str, str, str]  # key, type, default, meaning
 
 def help_text(tables: Tables) -> str:
     """Every key with its type, its default and its meaning."""
-    sections = [("keys", key_rows())]
+    sections = [("keys", rows_of(GivenConfig))]
     for key, functions in tables.items():
-        common = nested_rows(KINDS[key])
+        common = rows_of(KINDS[key])
         if len(common) > 1:  # more than the name
             sections.append((f"{key}.* of every {key}", common))
         for name, function in functions.items():
@@ -40,13 +40,8 @@ def help_text(tables: Tables) -> str:
     return USAGE + "\n".join(_section(title, rows) for title, rows in sections)
 
 
-def key_rows() -> list[Row]:
-    """The keys of a config, in order."""
-    return nested_rows(GivenConfig)
-
-
-def nested_rows(kind: type) -> list[Row]:
-    """The keys that every attack, or every rule, has."""
+def rows_of(kind: type) -> list[Row]:
+    """The keys of a config, or those that every attack or every rule has, in order."""
     texts, hints = field_texts(kind), hints_of(kind).items()
     defaults = {f.name: _default(f.default, f.default_factory) for f in fields(kind)}
     return [(name, describe(hint), defaults[name], texts[name]) for name, hint in hints]

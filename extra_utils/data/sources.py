@@ -1,14 +1,13 @@
 """Finds the data set of a config, and brings it into the cache."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
-from extra_utils.data.image_files import ImageFolder, decode_folder, scan_class_names, scan_folder
+from extra_utils.data.image_files import decode_folder, scan_class_names, scan_folder
 from extra_utils.data.official import OFFICIAL, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
 from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, Split, describe_pixels
@@ -26,14 +25,6 @@ Its figures say nothing about {wanted}. {cure}
 {line}"""
 
 
-@dataclass(frozen=True)
-class PreparedData:
-    """Where the ranks find the data set, and what the user must know of it ("" for nothing)."""
-
-    folder: Path
-    notice: str = ""
-
-
 def known_classes(config: Config) -> list[str]:
     """The class names, before any image is read. Raises ConfigError where there are none."""
     if config.type == "synthetic":
@@ -43,21 +34,22 @@ def known_classes(config: Config) -> list[str]:
     return OFFICIAL[config.type].class_names
 
 
-def prepare_data(config: Config) -> PreparedData:
+def prepare_data(config: Config) -> tuple[Path, str]:
     """Finds, reads and caches the data set once, for all ranks.
 
-    Raises ConfigError where it is not to be had and ``offline_data`` does not help out.
+    Returns its folder, and what the user must know of it ("" for nothing). Raises ConfigError where
+    it is not to be had and ``offline_data`` does not help out.
     """
     root = make_cache_root(Path(config.data_path))
     try:
-        return PreparedData(find_or_build(root, _find_source(config)))
+        return find_or_build(root, _find_source(config)), ""
     except Unavailable as reason:
         wanted, cure = OFFICIAL[config.type].title, _cure(config)
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
         notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
-    return PreparedData(find_or_build(root, _synthetic_source(config.seed)), notice)
+    return find_or_build(root, _synthetic_source(config.seed)), notice
 
 
 def _cure(config: Config) -> str:
@@ -91,8 +83,7 @@ def _is_split(folder: Path) -> bool:
 
 
 def _synthetic_source(seed: int) -> Source:
-    made_from = {"source": "synthetic", "seed": seed}
-    return Source(made_from, lambda: make_synthetic(seed))
+    return Source({"source": "synthetic", "seed": seed}, lambda: make_synthetic(seed))
 
 
 def _find_source(config: Config) -> Source:
@@ -127,15 +118,15 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
     made_from = {"source": "folder", "name": name, "side": side, "files": digest}
     if not is_split:
         made_from["seed"] = seed
-    return Source(made_from, lambda: _read_folders(name, parts, side, seed))
 
+    def read_folders() -> Dataset:
+        splits = [decode_folder(found, side) for found in parts]
+        if not is_split:
+            (whole,) = splits
+            generator = stream(seed, Purpose.VALIDATION)
+            chosen = split_by_class(whole.labels, VALIDATION_RATE, generator)
+            splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
+        mean, std = describe_pixels(splits[0].images)
+        return Dataset(DatasetInfo(name, False, class_names, mean, std), *splits)
 
-def _read_folders(name: str, parts: list[ImageFolder], side: int, seed: int) -> Dataset:
-    splits = [decode_folder(found, side) for found in parts]
-    if len(splits) == 1:
-        (whole,) = splits
-        generator = stream(seed, Purpose.VALIDATION)
-        chosen = split_by_class(whole.labels, VALIDATION_RATE, generator)
-        splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
-    mean, std = describe_pixels(splits[0].images)
-    return Dataset(DatasetInfo(name, False, parts[0].class_names, mean, std), *splits)
+    return Source(made_from, read_folders)

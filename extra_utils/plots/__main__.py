@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from extra_utils.basics.errors import ENDINGS, report
-from extra_utils.plots.compare import compare_runs
-from extra_utils.plots.draw import draw_run
+from extra_utils.plots.draw import compare_runs, draw_run
 
 
 def main(argv: list[str]) -> int:

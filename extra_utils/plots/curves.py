@@ -2,14 +2,16 @@
 
 from collections import Counter
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from extra_utils.plots.run_data import RunData, column
-from extra_utils.plots.style import ATTACKER, GLOBAL, HONEST
 from extra_utils.run.metrics import Row
 
+GLOBAL, ATTACKER = "black", "crimson"  # in all pictures
+HONEST = [mpl.colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]  # no red, no grey
 LABELS = {
     "accuracy": "accuracy on the test images (%)",
     "loss": "mean cross-entropy of a batch or test image",

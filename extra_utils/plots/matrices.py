@@ -6,8 +6,8 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from extra_utils.plots.curves import ATTACKER
 from extra_utils.plots.run_data import Array, RunData
-from extra_utils.plots.style import ATTACKER
 from extra_utils.run.metrics import Row
 
 CELL_TEXT_LIMIT = 20  # rows or columns up to which a matrix shows its numbers

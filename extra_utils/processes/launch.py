@@ -35,11 +35,11 @@ RankFunction = Callable[["Ranks", Path, Job], None]  # ranks, this machine's dat
 
 @dataclass(frozen=True)
 class Launcher:
-    """How this process takes part in starting the ranks."""
+    """How this process takes part: it starts the ranks and watches over them, or is torchrun's."""
 
     rank: int = 0
     local_rank: int = 0  # on its machine
-    world_size: int | None = None  # from outside, where it beats the config's
+    world_size: int | None = None  # torchrun's, which beats the config's
     is_restart: bool = False  # a group in which a rank died is started again
 
     @property
@@ -52,21 +52,25 @@ class Launcher:
         """Whether this is the one process of its machine that finds the data."""
         return self.local_rank == 0
 
-
-class OwnProcesses(Launcher):
-    """This process starts the ranks and watches over them."""
-
     def start(
         self, function: RankFunction, config: Config, data: Path | None, job: Job | None
     ) -> None:
         """``function(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
 
-        Raises RunFailed where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
+        A rank of torchrun's that did not prepare data or job is given the others'. Raises RunFailed
+        where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
         """
+        threads, timeout_s = config.threads_per_process, config.timeout_s
+        if self.world_size is not None:
+            from extra_utils.processes.torchrun import TorchrunRank
+
+            first = self.rank - self.local_rank  # the rank that prepares this machine's data
+            own = TorchrunRank(self.rank, first, self.world_size, timeout_s)
+            own.run(threads, function, data, job)
+            return
         from extra_utils.processes.supervisor import start_ranks
 
         assert job is not None, "this process is the main one"
-        threads, timeout_s = config.threads_per_process, config.timeout_s
         sizes = {"world_size": config.world_size, "threads": threads}
         try:
             start_ranks(function, (data, job), **sizes, timeout_s=timeout_s)
@@ -76,25 +80,11 @@ class OwnProcesses(Launcher):
             raise KeyboardInterrupt(job.hint()) from None
 
 
-class Torchrun(Launcher):
-    """This process is one of torchrun's ranks, on one machine or several."""
-
-    def start(
-        self, function: RankFunction, config: Config, data: Path | None, job: Job | None
-    ) -> None:
-        """As ``OwnProcesses.start``; who did not prepare data or job is given the others'."""
-        from extra_utils.processes.torchrun import TorchrunRank
-
-        first = self.rank - self.local_rank  # the rank that prepares this machine's data
-        own = TorchrunRank(self.rank, first, config.world_size, config.timeout_s)
-        own.run(config.threads_per_process, function, data, job)
-
-
-def find_launcher() -> OwnProcesses | Torchrun:
+def find_launcher() -> Launcher:
     """From torchrun's environment; our own processes where main.py was started by itself."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return OwnProcesses()
+        return Launcher()
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     rank, local_rank, world_size = (int(os.environ[name]) for name in names)
     restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    return Torchrun(rank, local_rank, world_size, restarts > 0)
+    return Launcher(rank, local_rank, world_size, restarts > 0)

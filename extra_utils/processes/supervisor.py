@@ -17,10 +17,10 @@ from typing import Any
 from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import process_group
-from extra_utils.processes.machine import end_with_parent, process_context
-from extra_utils.processes.stillness import StillnessWatch
+from extra_utils.processes.machine import end_with_parent, is_stopped, process_context
 
 POLL_S = 0.1
+LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher was itself stopped
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
 
 
@@ -37,11 +37,40 @@ class Report:
 class Setup:
     """What a rank needs to join the others."""
 
-    world_size: int
     threads: int
     init_method: str
     heartbeats: Heartbeats
     reports: Any = None  # a queue to the parent
+
+
+class StillnessWatch:
+    """Tells a rank that stands still from one that works long or waits for others."""
+
+    def __init__(self, heartbeats: Heartbeats, timeout_s: float) -> None:
+        self._heartbeats, self._timeout_s = heartbeats, timeout_s
+        self._last_beats = [-1] * heartbeats.world_size
+        self._still_s = [0.0] * heartbeats.world_size
+        self._looked = time.monotonic()
+
+    def look(self, finished: set[int]) -> list[int]:
+        """The ranks for whose sake the run must end."""
+        now = time.monotonic()
+        step, self._looked = min(now - self._looked, LONGEST_STEP_S), now
+        rows = {r: self._heartbeats.read(r) for r in range(len(self._still_s)) if r not in finished}
+        for rank, row in rows.items():
+            is_still = row.beats == self._last_beats[rank]
+            self._still_s[rank] = self._still_s[rank] + step if is_still else 0
+            self._last_beats[rank] = row.beats
+        late = [rank for rank in rows if self._still_s[rank] > self._timeout_s]
+        at_work = [rank for rank in late if not rows[rank].waiting]
+        return at_work or (late if len(late) == len(rows) else [])
+
+    def explain(self, still: list[int]) -> str:
+        """The message that ends the run; of ranks elsewhere nobody knows whether they stopped."""
+        stopped = [rank for rank in still if is_stopped(self._heartbeats.read(rank).pid)]
+        names = ", ".join(self._heartbeats.describe(rank) for rank in stopped or still)
+        what = f"no sign of life for timeout_s = {self._timeout_s:g} seconds"
+        return f"{names}: {what}{', it was stopped' if stopped else ''}"
 
 
 def start_ranks(
@@ -61,7 +90,7 @@ def start_ranks(
     # the ranks find each other by a file, and not by a port, in a folder of mode 700
     with tempfile.TemporaryDirectory(prefix="fl-ranks-", ignore_cleanup_errors=True) as folder:
         heartbeats, reports = Heartbeats(context, world_size), context.SimpleQueue()
-        setup = Setup(world_size, threads, f"file://{folder}/ranks", heartbeats, reports)
+        setup = Setup(threads, f"file://{folder}/ranks", heartbeats, reports)
         ranks = [
             context.Process(target=_rank_main, args=(rank, setup, function, args))
             for rank in range(world_size)
@@ -71,7 +100,11 @@ def start_ranks(
                 process.start()
             _watch(ranks, setup, timeout_s)
         finally:
-            _end_all(ranks)
+            started = [process for process in ranks if process.pid is not None]
+            for process in started:
+                process.kill()
+            for process in started:
+                process.join()
 
 
 def _rank_main(
@@ -90,8 +123,8 @@ def failure_of(
     rank: int, setup: Setup, function: Callable[..., None], args: tuple[Any, ...]
 ) -> str | None:
     """Runs ``function(ranks, *args)`` as one of the ranks; why it failed, None if it did not."""
-    heartbeat = setup.heartbeats.writer(rank)
-    joined = process_group(rank, setup.world_size, setup.init_method, setup.threads, heartbeat)
+    size, heartbeat = setup.heartbeats.world_size, setup.heartbeats.writer(rank)
+    joined = process_group(rank, size, setup.init_method, setup.threads, heartbeat)
     try:
         with joined as ranks:
             function(ranks, *args)
@@ -138,11 +171,3 @@ def _explain(ranks: list[Any], setup: Setup) -> str:
         return f"{describe(report.rank)}: {report.text}"
     rank, code = silent[0]
     return f"{describe(rank)} ended with exit status {code}"
-
-
-def _end_all(ranks: list[Any]) -> None:
-    started = [process for process in ranks if process.pid is not None]
-    for process in started:
-        process.kill()
-    for process in started:
-        process.join()

@@ -19,8 +19,7 @@ from extra_utils.basics.errors import RunFailed
 from extra_utils.basics.heartbeat import DONE, FAILED, Heartbeats, Row
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.machine import is_gone, process_context
-from extra_utils.processes.stillness import StillnessWatch
-from extra_utils.processes.supervisor import Setup, failure_of
+from extra_utils.processes.supervisor import Setup, StillnessWatch, failure_of
 
 POLL_S = 0.5  # between two looks at the others' heartbeats
 GRACE_S = 3.0  # in which torchrun ends the ranks that another one's failure has reached
@@ -42,7 +41,7 @@ class TorchrunRank:
         self, threads: int, function: Callable[..., None], data_folder: Path | None, job: Any
     ) -> None:
         """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
-        setup = Setup(self._heartbeats.world_size, threads, "env://", self._heartbeats)
+        setup = Setup(threads, "env://", self._heartbeats)
         try:
             failure = failure_of(self._rank, setup, self._work, (function, data_folder, job))
             if failure is None:

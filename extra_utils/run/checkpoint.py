@@ -39,9 +39,8 @@ def checkpoint_beside(
 ) -> AbstractContextManager[None]:
     """What it takes to go on after this round; it takes its place when the block is done."""
     memory = {name: torch.from_numpy(value) for name, value in rule.items()}
-    archive = to_bytes(
-        {"round": round_index, "identity": identity, "model": state_of(model), "rule": memory}
-    )
+    state = {"round": round_index, "identity": identity, "model": state_of(model), "rule": memory}
+    archive = to_bytes(state)
     return written_beside(run_dir / NAME, archive, checksum(archive))
 
 

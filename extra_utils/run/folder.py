@@ -51,13 +51,12 @@ def run_folder(
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:
     """``run_dir``, or ``<output_dir>/<name>-<time>``. Raises ConfigError where it is in use."""
-    where = f"command line: run_dir: got {run_dir}"
-    if run_dir is None:
-        where = f"output_dir: got {config.output_dir}"
     try:
         if run_dir is None:
+            where = f"output_dir: got {config.output_dir}"
             folder = _dated_folder(config)
         else:
+            where = f"command line: run_dir: got {run_dir}"
             folder = Path(run_dir)
             folder.mkdir(parents=True, exist_ok=True)
             check_empty(folder)
@@ -71,9 +70,8 @@ def make_run_folder(config: Config, run_dir: str | None) -> Path:
 def check_empty(folder: Path) -> None:
     """A ConfigError where a run has been here; one that was killed at once leaves nothing whole."""
     if any(not path.name.endswith(PARTIAL) for path in folder.iterdir()):
-        raise ConfigError(
-            f"command line: run_dir: got {folder}, which is not empty, must be a new folder"
-        )
+        got = f"got {folder}, which is not empty, must be a new folder"
+        raise ConfigError(f"command line: run_dir: {got}")
 
 
 def _dated_folder(config: Config) -> Path:
@@ -96,9 +94,8 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
         raise ConfigError("command line: resume: goes without config and run_dir, it has its own")
     path = Path(arguments.resume) / "config.json"
     if not path.is_file():
-        raise ConfigError(
-            f"command line: resume: got {arguments.resume}, which holds no config.json"
-        )
+        got = f"got {arguments.resume}, which holds no config.json"
+        raise ConfigError(f"command line: resume: {got}")
     stored, _ = read_config(Arguments(config=str(path)), tables)
     given, places = read_config(Arguments(str(path), overrides=arguments.overrides), tables)
     for key, old in vars(stored).items():
@@ -111,10 +108,8 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
                 f"{', '.join(FREE_KEYS)} may change"
             )
     if given.global_epochs < stored.global_epochs:
-        raise ConfigError(
-            f"command line: global_epochs: got {given.global_epochs}, must be at least the run's "
-            f"{stored.global_epochs}"
-        )
+        got = f"got {given.global_epochs}, must be at least the run's {stored.global_epochs}"
+        raise ConfigError(f"command line: global_epochs: {got}")
     return given, places
 
 

@@ -25,7 +25,6 @@ from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
 PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds
-ClassCounts = list[list[int]]  # each client's images by class
 
 
 class MainRecorder:
@@ -36,13 +35,14 @@ class MainRecorder:
         self._ranks, self._config, self._run_dir = ranks, config, run_dir
         self.observer = Progress(ranks.heartbeat, config.global_epochs, done or 0)
         self._stopwatch = Stopwatch()
+        self.lap = self._stopwatch.lap
         rows = [] if done is None else metrics.cut_metrics(run_dir, done)
         self._rounds = [row for row in rows if row["kind"] == "round"]
 
     def begin(
-        self, dataset: Dataset, model: nn.Module, counts: ClassCounts, evaluation: Evaluation
+        self, dataset: Dataset, model: nn.Module, counts: list[list[int]], evaluation: Evaluation
     ) -> None:
-        """The model is there and evaluated: the rounds begin, or go on."""
+        """The rounds begin, or go on; ``counts``: each client's images by class."""
         self.lap("evaluate")
         if self._rounds:
             self._stopwatch.restart()
@@ -67,10 +67,6 @@ class MainRecorder:
         metrics.append_rows(self._run_dir, [run])
         self.end_round(0, model, evaluation, None)
 
-    def lap(self, part: str) -> None:
-        """The time since the last call was spent on this part of the round."""
-        self._stopwatch.lap(part)
-
     def end_round(
         self, round_index: int, model: nn.Module, evaluation: Evaluation, result: RoundResult | None
     ) -> None:
@@ -84,12 +80,23 @@ class MainRecorder:
             checkpoint = checkpoint_beside(self._run_dir, model, round_index, whose, result.rule)
         with checkpoint:  # it lies ready, and takes its place once the rows are written
             self.lap("save")
-            rows.append(self._round_row(round_index, evaluation, reports))
-            metrics.append_rows(self._run_dir, rows)
-        self._rounds.append(rows[-1])
+            row = metrics.make_row(
+                "round",
+                round=round_index,
+                accuracy=evaluation.accuracy,
+                loss=evaluation.loss,
+                recall=evaluation.recall,
+                **attack_rates(evaluation, config.attack),
+                backdoor_success_rate=evaluation.backdoor_success_rate,
+                detection=detection(reports, config.attackers(round_index)),
+                bytes_per_rank=self._ranks.num_bytes,
+                seconds=self._stopwatch.restart(),
+            )
+            metrics.append_rows(self._run_dir, [*rows, row])
+        self._rounds.append(row)
         self._ranks.num_bytes = 0
         self._ranks.heartbeat.beat()
-        self.observer.end_round(rows[-1])
+        self.observer.end_round(row)
 
     def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
         """The last round is over."""
@@ -103,22 +110,6 @@ class MainRecorder:
         points = [metrics.make_row("point", **place, **vars(point)) for point in own.pop("points")]
         attacker = report.client_id in self._config.attackers(round_index)
         return [*points, metrics.make_row("client", **place, **own, attacker=attacker)]
-
-    def _round_row(
-        self, round_index: int, evaluation: Evaluation, reports: list[ClientReport]
-    ) -> Row:
-        return metrics.make_row(
-            "round",
-            round=round_index,
-            accuracy=evaluation.accuracy,
-            loss=evaluation.loss,
-            recall=evaluation.recall,
-            **attack_rates(evaluation, self._config.attack),
-            backdoor_success_rate=evaluation.backdoor_success_rate,
-            detection=detection(reports, self._config.attackers(round_index)),
-            bytes_per_rank=self._ranks.num_bytes,
-            seconds=self._stopwatch.restart(),
-        )
 
 
 class SilentRecorder:

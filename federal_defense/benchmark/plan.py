@@ -12,8 +12,9 @@ from extra_utils.config.values import Count, CountOrZero, Fraction, check_value
 from federal_defense.rules.table import DEFENSES, TABLES, check_bounds
 
 LISTS = {"fractions": list[Fraction], "partitions": list[str], "seeds": list[CountOrZero]}
-REQUIRED: dict[str, Any] = {"base": dict, "attack": dict, **LISTS, "output_dir": str}
-OPTIONAL = {"comment": str, "defenses": list[str]}
+LISTS["defenses"] = list[str]
+HINTS: dict[str, Any] = {"base": dict, "attack": dict, **LISTS, "output_dir": str, "comment": str}
+DEFAULTS: dict[str, Any] = {"comment": "", "defenses": list(DEFENSES)}
 OF_CELLS = ("name", "partition", "seed", "attack", "defense", "clients_per_round")  # not in base
 
 
@@ -74,16 +75,15 @@ class Plan:
 
 def read_plan(path: Path) -> Plan:
     """Raises ConfigError where the file is wrong, whichever of its runs would show it."""
-    values = read_json(path)
-    hints = REQUIRED | OPTIONAL
+    values = DEFAULTS | read_json(path)
     for key, value in values.items():
-        check_known(str(path), key, hints)
-        values[key] = check_value(str(path), key, value, hints[key])
-    for key in REQUIRED:
+        check_known(str(path), key, HINTS)
+        values[key] = check_value(str(path), key, value, HINTS[key])
+    for key in HINTS:
         if key not in values:
             raise ConfigError(f"{path}: {key}: is missing")
-    values.pop("comment", None)
-    for name in values.setdefault("defenses", list(DEFENSES)):
+    del values["comment"]
+    for name in values["defenses"]:
         check_known(f"{path}: defenses", name, DEFENSES)
     check_shape(path, values)
     plan = Plan(**{**values, "output_dir": Path(values["output_dir"])})
@@ -99,7 +99,7 @@ def check_shape(path: Path, values: dict[str, Any]) -> None:
     for key in OF_CELLS:
         if key in base:
             raise ConfigError(f"{path}: base.{key}: must not be there: the benchmark sets it")
-    for key in (*LISTS, "defenses"):
+    for key in LISTS:
         if len(set(values[key])) != len(values[key]) or not values[key]:
             got = show(values[key])
             raise ConfigError(f"{path}: {key}: got {got}, must be one or more, each once")

@@ -1,6 +1,7 @@
 """Rules that look at each coordinate of the differences by itself. They are not weighted."""
 
 import math
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -14,12 +15,7 @@ def median(updates: Updates, state: State) -> Aggregate:
 
     Source: Yin et al., ICML 2018.
     """
-    return Aggregate(by_samples(updates), per_coordinate=median_of, state=state)
-
-
-def median_of(block: Array) -> Array:
-    """The median [B] of each column of [n, B]."""
-    return np.median(block, axis=0)
+    return Aggregate(by_samples(updates), per_coordinate=partial(np.median, axis=0), state=state)
 
 
 def trimmed_mean(

@@ -73,9 +73,7 @@ def principal_components(rows: Array) -> Array:
 
 def smaller(groups: NDArray[np.bool_], points: Array) -> NDArray[np.bool_]:
     """The group of fewer points, of equal ones the wider."""
-    spreads = [float(points[g].std(axis=0).sum()) for g in (groups, ~groups)]
-    is_first = (groups.sum(), -spreads[0]) < ((~groups).sum(), -spreads[1])
-    return groups if is_first else ~groups
+    return min((~groups, groups), key=lambda g: (g.sum(), -points[g].std(axis=0).sum()))
 
 
 def lfighter(updates: Updates, state: State) -> Aggregate:

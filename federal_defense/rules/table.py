@@ -6,6 +6,7 @@ rule's theorem asks of n, the clients of a round.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from extra_utils.aggregation.messages import Aggregate, Rule, State, Updates, by_samples
@@ -88,6 +89,4 @@ def warn_of_attackers(config: Config) -> str:
 
 def rule_of(config: Config) -> Rule:
     """The config's rule with its parameters."""
-    parameters: dict[str, Any] = config.defense.parameters
-    rule = DEFENSES[config.defense.name]
-    return lambda updates, state: rule(updates, state, **parameters)
+    return partial(DEFENSES[config.defense.name], **config.defense.parameters)

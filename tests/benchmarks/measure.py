@@ -31,7 +31,7 @@ class Section:
 def cifar_folder() -> Path:
     """The cache of CIFAR-10 under data/, or of the synthetic images where it is not there."""
     config = make_config(type="cifar", data_path=str(ROOT / "data"), offline_data="synthetic")
-    return prepare_data(config).folder
+    return prepare_data(config)[0]
 
 
 def plain_ticks(axis: Axis, places: Sequence[float]) -> None:

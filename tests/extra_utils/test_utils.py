@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extra_utils.plots.style import save
+from extra_utils.plots.draw import save
 from extra_utils.utils import draw_samples, pick_samples
 
 

@@ -12,6 +12,7 @@ import torch
 from extra_utils.config.keys import AttackConfig, Config
 from federal_defense.attacks import (
     Setting,
+    attack_on,
     backdoor,
     gaussian,
     label_flip,
@@ -19,7 +20,6 @@ from federal_defense.attacks import (
     random_label,
     scaling,
     sign_flip,
-    tampering,
     with_drawn_attackers,
     with_patch,
 )
@@ -81,16 +81,16 @@ def test_only_attackers_from_their_first_round_on_are_edited() -> None:
     assert labels_of(config, 1, 3) is LABELS
     assert labels_of(config, 2, 3).tolist() == [0, 4, 4, 4, 9]
     assert labels_of(replace(config, attack=None), 2, 3) is LABELS
-    assert tampering(config, 10, 2, 3) is None
+    assert attack_on("diff", config, 10, 2, 3) is None
 
 
 def test_an_attack_on_the_difference_leaves_the_labels_alone() -> None:
     attack = AttackConfig(name="gaussian", clients=[2], parameters={"sigma": 1.0})
     config = replace(CONFIG, attack=attack)
     assert labels_of(config, 2, 1) is LABELS
-    assert tampering(config, 10, 1, 1) is None
+    assert attack_on("diff", config, 10, 1, 1) is None
     zeros = torch.zeros(3, dtype=torch.float64)
-    first, again, later = (tampering(config, 10, 2, r) for r in (1, 1, 2))
+    first, again, later = (attack_on("diff", config, 10, 2, r) for r in (1, 1, 2))
     assert first is not None
     assert again is not None
     assert later is not None

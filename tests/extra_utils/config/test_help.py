@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from extra_utils.config.help import (
-    field_texts,
-    help_text,
-    key_rows,
-    parameter_rows,
-)
+from extra_utils.config.help import field_texts, help_text, parameter_rows, rows_of
 from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, GivenConfig
 from federal_defense.rules.table import TABLES
 from tests.readme import markdown
@@ -24,7 +19,7 @@ def test_every_key_has_a_text() -> None:
 
 def test_help_has_every_key_its_default_and_every_parameter() -> None:
     text = help_text(TABLES)
-    for name, _, default, _ in key_rows():
+    for name, _, default, _ in rows_of(GivenConfig):
         assert f"--{name}  (" in text
         assert f"default: {default})" in text
     assert "attack.* of label_flip: images of one class are trained on as another" in text

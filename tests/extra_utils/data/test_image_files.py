@@ -34,7 +34,7 @@ def make_folder(root: Path, number: int = 10) -> Path:
 
 def load(root: Path, **keys: object) -> Dataset:
     config = replace(CONFIG, data_path=str(root), **keys)  # type: ignore[arg-type]
-    return open_dataset(prepare_data(config).folder)
+    return open_dataset(prepare_data(config)[0])
 
 
 def all_images(dataset: Dataset) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:

@@ -41,7 +41,7 @@ def test_image_folders_come_first_in_alphabetical_order(tmp_path: Path) -> None:
     write_folders(tmp_path)
     config = replace(CONFIG, data_path=str(tmp_path))
     assert known_classes(config) == ["a", "b"]
-    dataset = open_dataset(prepare_data(config).folder)
+    dataset = open_dataset(prepare_data(config)[0])
     assert dataset.info.name == "CIFAR-10"
     assert not dataset.info.synthetic
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -52,10 +52,10 @@ def test_image_folders_come_first_in_alphabetical_order(tmp_path: Path) -> None:
 def test_a_changed_image_is_read_again(tmp_path: Path) -> None:
     write_folders(tmp_path)
     config = replace(CONFIG, data_path=str(tmp_path))
-    before = prepare_data(config).folder
-    assert prepare_data(config).folder == before
+    before = prepare_data(config)[0]
+    assert prepare_data(config)[0] == before
     Image.new("RGB", (32, 32)).save(tmp_path / "cifar10" / "test" / "a" / "0.png")
-    after = prepare_data(config).folder
+    after = prepare_data(config)[0]
     assert after != before
     assert open_dataset(after).test.images[0].max() == 0
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_no_image_is_named_and_left_out(
 ) -> None:
     write_folders(tmp_path)
     (tmp_path / "cifar10" / "train" / "a" / "note.txt").write_text("no image")
-    dataset = open_dataset(prepare_data(replace(CONFIG, data_path=str(tmp_path))).folder)
+    dataset = open_dataset(prepare_data(replace(CONFIG, data_path=str(tmp_path)))[0])
     assert len(dataset.train) == 6
     out = capsys.readouterr().out
     assert "1 files are no usable images" in out
@@ -91,18 +91,20 @@ def test_missing_data_is_an_error_that_says_what_to_put_where(tmp_path: Path) ->
 
 
 def test_missing_data_can_be_replaced_by_synthetic_images_with_a_banner(tmp_path: Path) -> None:
-    data = prepare_data(replace(CONFIG, data_path=str(tmp_path), offline_data="synthetic"))
-    assert "SYNTHETIC DATA: CIFAR-10 was not to be had" in data.notice
-    assert "cifar-10-batches-py is not there, and download is false" in data.notice
-    assert open_dataset(data.folder).info.synthetic
+    data, notice = prepare_data(replace(CONFIG, data_path=str(tmp_path), offline_data="synthetic"))
+    assert "SYNTHETIC DATA: CIFAR-10 was not to be had" in notice
+    assert "cifar-10-batches-py is not there, and download is false" in notice
+    assert open_dataset(data).info.synthetic
 
 
 def test_a_data_path_that_cannot_be_made_goes_on_with_synthetic_images(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = str(tmp_path / "file" / "data")
-    data = prepare_data(replace(CONFIG, download=True, data_path=path, offline_data="synthetic"))
-    assert "SYNTHETIC DATA" in data.notice
-    assert open_dataset(data.folder).info.synthetic
+    data, notice = prepare_data(
+        replace(CONFIG, download=True, data_path=path, offline_data="synthetic")
+    )
+    assert "SYNTHETIC DATA" in notice
+    assert open_dataset(data).info.synthetic
 
 
 def test_a_cache_that_cannot_be_made_is_temporary_and_said(
@@ -110,9 +112,9 @@ def test_a_cache_that_cannot_be_made_is_temporary_and_said(
 ) -> None:
     (tmp_path / "data").touch()
     config = make_config(type="synthetic", data_path=str(tmp_path / "data"))
-    data = prepare_data(config)
-    assert "fl-cache-" in str(data.folder)
-    assert f"the cache is in {data.folder.parent}, for this run only" in capsys.readouterr().err
+    data, _ = prepare_data(config)
+    assert "fl-cache-" in str(data)
+    assert f"the cache is in {data.parent}, for this run only" in capsys.readouterr().err
 
 
 FAILED_DOWNLOAD = """

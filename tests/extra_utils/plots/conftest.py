@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from extra_utils.plots import compare, draw
+from extra_utils.plots import draw
 
 
 class Shown:
@@ -27,7 +27,6 @@ class Shown:
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     keeper = Shown()
     monkeypatch.setattr(draw, "save", keeper.save)
-    monkeypatch.setattr(compare, "save", keeper.save)
     return keeper
 
 

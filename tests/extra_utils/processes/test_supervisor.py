@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from extra_utils.basics.heartbeat import Heartbeats
-from extra_utils.processes import stillness
+from extra_utils.processes import supervisor
 from extra_utils.processes.machine import process_context
-from extra_utils.processes.stillness import StillnessWatch
+from extra_utils.processes.supervisor import StillnessWatch
 from tests.helpers import ROOT, processes_of
 
 CASES = """
@@ -114,7 +114,7 @@ class Clock:
 
 def test_a_rank_that_waits_is_alive_until_all_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(stillness, "time", clock)
+    monkeypatch.setattr(supervisor, "time", clock)
     heartbeats = Heartbeats(process_context(), 2)
     waiting = heartbeats.writer(0).waiting()
     waiting.__enter__()
@@ -135,7 +135,7 @@ def test_a_stopped_parent_does_not_take_the_pause_for_a_ranks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(stillness, "time", clock)
+    monkeypatch.setattr(supervisor, "time", clock)
     watch = StillnessWatch(Heartbeats(process_context(), 1), timeout_s=3)
     clock.now = 3600
     assert watch.look(set()) == []

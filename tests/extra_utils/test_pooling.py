@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from extra_utils.training.pooling import conv_max_pool2d
+from extra_utils.model import conv_max_pool2d
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 28, 28), (2, 3, 7, 9), (1, 1, 2, 3)])
