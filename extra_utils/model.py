@@ -91,8 +91,12 @@ def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) ->
         load_weights(model, config)
     if config.syncBN and ranks is not None:
         model = with_shared_statistics(model, ranks)
-    if config.freeze_layers:
-        freeze_all_but_last(model)
+    if config.freeze_layers:  # only the last layer learns; batch norms keep their statistics
+        model.requires_grad_(False)
+        last_linear(model).requires_grad_(True)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
     # channels_last: convolutions on the CPU are faster with a pixel's channels side by side
     return model.to(memory_format=torch.channels_last)
 
@@ -125,15 +129,6 @@ def last_linear(model: nn.Module) -> nn.Linear:
         found = type(layers[-1]).__name__ if layers else "no layer with parameters"
         raise ValueError(f"class means need a fully connected last layer, the model has {found}")
     return layers[-1]
-
-
-def freeze_all_but_last(model: nn.Module) -> None:
-    """Only the last fully connected layer goes on to learn; batch norms keep their statistics."""
-    model.requires_grad_(False)
-    last_linear(model).requires_grad_(True)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
 
 
 def is_frozen(model: nn.Module) -> bool:

@@ -16,7 +16,6 @@ from extra_utils.basics.errors import describe_os_error
 from extra_utils.basics.files import used_alone
 from extra_utils.my_dataset import Dataset, check_whole, save_dataset
 
-CACHE_NAME = ".fl-cache"
 FORMAT = 4  # goes up when the files or what is in them change
 BUILDING = ".building-"  # begins the name of a folder that is being built
 
@@ -39,10 +38,18 @@ def find_or_build(root: Path, source: Source) -> Path:
     if not damage_of(folder):
         return folder
     with used_alone(root, f"note: waiting for another run that fills the cache {root}"):
-        if reason := damage_of(folder):
+        if not (reason := damage_of(folder)):
+            return folder
+        if folder.exists():
+            print(f"note: {folder} is damaged and is made again: {reason}", file=sys.stderr)
+        for left_over in root.glob(f"{BUILDING}*"):  # of a run that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
+        place = tempfile.TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True)
+        with place as building:
+            save_dataset(Path(building), source.build())
             if folder.exists():
-                print(f"note: {folder} is damaged and is made again: {reason}", file=sys.stderr)
-            _build(root, folder, source)
+                shutil.rmtree(folder)
+            Path(building).rename(folder)
     return folder
 
 
@@ -61,7 +68,7 @@ def damage_of(folder: Path) -> str:
 
 def make_cache_root(data_path: Path) -> Path:
     """``data_path/.fl-cache``; a temporary folder, and said, where that cannot be written."""
-    root = data_path / CACHE_NAME
+    root = data_path / ".fl-cache"
     try:
         root.mkdir(parents=True, exist_ok=True)
         if os.access(root, os.W_OK):
@@ -73,17 +80,3 @@ def make_cache_root(data_path: Path) -> Path:
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     print(f"note: {reason}; the cache is in {root}, for this run only", file=sys.stderr)
     return root
-
-
-def _build(root: Path, folder: Path, source: Source) -> None:
-    """Writes beside the place and renames. No other run builds in the same root meanwhile."""
-    for left_over in root.glob(f"{BUILDING}*"):  # of a run that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
-    building = Path(tempfile.mkdtemp(prefix=BUILDING, dir=root))
-    try:
-        save_dataset(building, source.build())
-        if folder.exists():
-            shutil.rmtree(folder)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)

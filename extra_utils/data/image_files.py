@@ -23,6 +23,8 @@ MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
+Stamp = tuple[str, int, int]  # a file's path, its bytes, its time in ns
+
 
 @dataclass
 class ImageFolder:
@@ -31,7 +33,7 @@ class ImageFolder:
     folder: Path
     class_names: list[str]
     labels: list[int] = field(default_factory=list)
-    stamps: list[tuple[str, int, int]] = field(default_factory=list)  # path, bytes, time in ns
+    stamps: list[Stamp] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # links that leave the folder
 
 
@@ -59,10 +61,8 @@ def scan_folder(folder: Path) -> ImageFolder:
     return found
 
 
-def _scan(
-    folder: str, below_root: str, root: str, refused: list[str]
-) -> Iterator[tuple[str, int, int]]:
-    """Every file below a class's folder: its path from the root, its bytes, its time in ns."""
+def _scan(folder: str, below_root: str, root: str, refused: list[str]) -> Iterator[Stamp]:
+    """Every file below a class's folder, by its path from the root."""
     for entry in os.scandir(folder):
         path = f"{below_root}{os.sep}{entry.name}"
         if entry.name.startswith("."):

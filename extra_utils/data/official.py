@@ -49,16 +49,11 @@ OFFICIAL = {
 
 
 def find_idx_files(official: Official, data_path: Path) -> list[Path]:
-    """The four idx files, packed or not, in torchvision's folder or in data_path itself.
-
-    None of them where one is missing, or where the data set is another's.
-    """
+    """All four idx files, packed or not, in torchvision's folder or in data_path; else none."""
     for folder in () if official.archive else (data_path / official.folder, data_path):
-        found = []
-        for name in IDX_FILES:
-            places = (folder / name, folder / f"{name}.gz")
-            found += [place for place in places if place.is_file()][:1]
-        if len(found) == len(IDX_FILES):
+        plain = [folder / name for name in IDX_FILES]
+        found = [path if path.is_file() else path.with_name(f"{path.name}.gz") for path in plain]
+        if all(path.is_file() for path in found):
             return found
     return []
 
@@ -122,18 +117,15 @@ def _passes_checksum(official: Official, archive: Path) -> bool:
 
 
 def _read_idx_files(official: Official, files: list[Path]) -> Dataset:
-    try:
-        arrays = [_read_idx(path) for path in files]
-        for path, labels in zip(files[1::2], arrays[1::2], strict=True):
-            if labels.max(initial=0) >= len(official.class_names):
-                raise ValueError(f"{path} is damaged: it holds the label {labels.max()}")
-        return _assemble(official, arrays)
-    except ValueError as error:
-        raise Unavailable(str(error)) from None
+    arrays = [_read_idx(path) for path in files]
+    for path, labels in zip(files[1::2], arrays[1::2], strict=True):
+        if labels.max(initial=0) >= len(official.class_names):
+            raise Unavailable(f"{path} is damaged: it holds the label {labels.max()}")
+    return _assemble(official, arrays)
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Images [N, H, W] or labels [N], packed or not. Raises ValueError where they are damaged.
+    """Images [N, H, W] or labels [N], packed or not. Raises Unavailable where they are damaged.
 
     Two zero bytes, 8 for "unsigned byte", the number of dimensions, as many sizes in 32 bits (big
     end first), and the values. Source: LeCun, Cortes and Burges, "The MNIST database".
@@ -142,12 +134,12 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise Unavailable(f"{path} is damaged: {error}") from None
     num_sizes = 3 if "images" in path.name else 1
     start = 4 + 4 * num_sizes
     sizes = [int.from_bytes(content[place : place + 4], "big") for place in range(4, start, 4)]
     if content[:4] != bytes([0, 0, 8, num_sizes]) or len(content) != start + math.prod(sizes):
-        raise ValueError(f"{path} is damaged: its header does not fit its {len(content)} bytes")
+        raise Unavailable(f"{path} is damaged: its header does not fit its {len(content)} bytes")
     return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
@@ -156,9 +148,8 @@ def _assemble(official: Official, arrays: list[NDArray[Any]]) -> Dataset:
     splits = []
     for images, labels in zip(arrays[0::2], arrays[1::2], strict=True):
         if not 0 < len(images) == len(labels):
-            raise ValueError("its images and labels do not fit together")
+            raise Unavailable("its images and labels do not fit together")
         images = images if images.ndim == 4 else images[..., None]
         splits.append(Split(images, labels.astype(np.int64)))
     mean, std = describe_pixels(splits[0].images)
-    info = DatasetInfo(official.title, False, official.class_names, mean, std)
-    return Dataset(info, *splits)
+    return Dataset(DatasetInfo(official.title, False, official.class_names, mean, std), *splits)

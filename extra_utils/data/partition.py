@@ -32,14 +32,14 @@ class Partition:
 
 def partition(labels: Labels, config: Config, generator: Generator) -> Partition:
     """The config's partition of labels [N] among its clients."""
-    num_clients = config.num_clients
+    num_clients, each = config.num_clients, config.shards_per_client
     if config.partition == "dirichlet":
         shards = partition_dirichlet(labels, num_clients, generator, alpha=config.alpha)
         return Partition(shards, fill_empty(shards))
     if config.partition == "shards":
-        each = config.shards_per_client
         return Partition(partition_shards(labels, num_clients, generator, shards_per_client=each))
-    return Partition(partition_iid(labels, num_clients, generator))
+    # iid: shuffled and cut into pieces that are equal within one image
+    return Partition(np.array_split(generator.permutation(len(labels)), num_clients))
 
 
 def cut_to_shortest(found: Partition) -> Partition:
@@ -47,11 +47,6 @@ def cut_to_shortest(found: Partition) -> Partition:
     length = min(len(shard) for shard in found.shards)
     num_cut = sum(len(shard) - length for shard in found.shards)
     return Partition([shard[:length] for shard in found.shards], found.num_moved, num_cut)
-
-
-def partition_iid(labels: Labels, num_clients: int, generator: Generator) -> list[Indices]:
-    """Shuffled and cut into pieces that are equal within one image."""
-    return np.array_split(generator.permutation(len(labels)), num_clients)
 
 
 def partition_dirichlet(
@@ -62,14 +57,13 @@ def partition_dirichlet(
     Source: Hsu, Qi and Brown, arXiv 1909.06335; split class by class as in Yurochkin et al.,
     ICML 2019.
     """
-    parts: list[list[Indices]] = [[np.zeros(0, dtype=np.int64)] for _ in range(num_clients)]
+    pieces = []  # of each class, one for each client
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
         shares = _draw_shares(alpha, num_clients, generator)
         cuts = np.round(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
-        for own, piece in zip(parts, np.split(members, cuts), strict=True):
-            own.append(piece)
-    return [np.concatenate(own) for own in parts]
+        pieces.append(np.split(members, cuts))
+    return [np.concatenate(own) for own in zip(*pieces, strict=True)]
 
 
 def _draw_shares(alpha: float, num_clients: int, generator: Generator) -> NDArray[np.float64]:

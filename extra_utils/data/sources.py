@@ -1,6 +1,7 @@
 """Finds the data set of a config, and brings it into the cache."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError
@@ -49,7 +50,8 @@ def prepare_data(config: Config) -> tuple[Path, str]:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
         notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
-    return find_or_build(root, _synthetic_source(config.seed)), notice
+    built_in = _find_source(replace(config, type="synthetic"))
+    return find_or_build(root, built_in), notice
 
 
 def _cure(config: Config) -> str:
@@ -82,13 +84,10 @@ def _is_split(folder: Path) -> bool:
     return all((folder / split).is_dir() for split in SPLITS)
 
 
-def _synthetic_source(seed: int) -> Source:
-    return Source({"source": "synthetic", "seed": seed}, lambda: make_synthetic(seed))
-
-
 def _find_source(config: Config) -> Source:
     if config.type == "synthetic":
-        return _synthetic_source(config.seed)
+        made_from = {"source": "synthetic", "seed": config.seed}
+        return Source(made_from, lambda: make_synthetic(config.seed))
     if folder := _folder_of_images(config):
         if config.type == "cifar":
             return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
@@ -123,8 +122,7 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
         splits = [decode_folder(found, side) for found in parts]
         if not is_split:
             (whole,) = splits
-            generator = stream(seed, Purpose.VALIDATION)
-            chosen = split_by_class(whole.labels, VALIDATION_RATE, generator)
+            chosen = split_by_class(whole.labels, VALIDATION_RATE, stream(seed, Purpose.VALIDATION))
             splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
         mean, std = describe_pixels(splits[0].images)
         return Dataset(DatasetInfo(name, False, class_names, mean, std), *splits)

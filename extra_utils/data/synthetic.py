@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, describe_pixels
 
-NAME = "SYNTHETIC images"
 CLASS_NAMES = [f"pattern {number}" for number in range(10)]
 NUM_TRAIN, NUM_TEST = 12_000, 2_000
 SIDE, COARSE = 32, 8  # pixels; cells of a pattern before it is enlarged
@@ -28,7 +27,7 @@ def make_synthetic(seed: int, num_train: int = NUM_TRAIN, num_test: int = NUM_TE
     patterns = _smooth(generator, len(CLASS_NAMES) * PATTERNS_PER_CLASS)  # [classes*P, H, W, C]
     train, test = (_make_split(generator, patterns, size) for size in (num_train, num_test))
     mean, std = describe_pixels(train.images)
-    return Dataset(DatasetInfo(NAME, True, CLASS_NAMES, mean, std), train, test)
+    return Dataset(DatasetInfo("SYNTHETIC images", True, CLASS_NAMES, mean, std), train, test)
 
 
 def _make_split(generator: np.random.Generator, patterns: Floats, size: int) -> Split:
@@ -52,8 +51,14 @@ def _make_images(generator: np.random.Generator, patterns: Floats, labels: Label
 def _smooth(generator: np.random.Generator, size: int) -> Floats:
     """Smooth random images [size, H, W, C] of deviation about 1."""
     coarse = generator.standard_normal((size, 3, COARSE, COARSE), dtype=np.float32)
-    rows = np.einsum("yi,ncij->ncyj", _ENLARGE, coarse)  # plain loops: no threads, one order
-    return np.einsum("xj,ncyj->ncyx", _ENLARGE, rows).transpose(0, 2, 3, 1)
+    # each pixel's weights over the cells, a bell around its place, deviation 1
+    pixels = (np.arange(SIDE) + 0.5) * COARSE / SIDE
+    distance = np.abs(pixels[:, None] - (np.arange(COARSE) + 0.5))
+    weights = np.exp(-((np.minimum(distance, COARSE - distance) / 0.8) ** 2))
+    weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
+    enlarge = weights.astype(np.float32)  # [SIDE, COARSE]
+    rows = np.einsum("yi,ncij->ncyj", enlarge, coarse)  # plain loops: no threads, one order
+    return np.einsum("xj,ncyj->ncyx", enlarge, rows).transpose(0, 2, 3, 1)
 
 
 def _move(generator: np.random.Generator, images: Floats) -> Floats:
@@ -64,14 +69,3 @@ def _move(generator: np.random.Generator, images: Floats) -> Floats:
     columns = np.where(mirrored, columns[:, ::-1], columns)
     numbers = np.arange(len(images))[:, None, None]
     return images[numbers, rows[:, :, None], columns[:, None, :]]
-
-
-def _enlarging_matrix() -> Floats:
-    """[SIDE, COARSE]: each pixel's weights over the cells, a bell around its place, deviation 1."""
-    pixels = (np.arange(SIDE) + 0.5) * COARSE / SIDE
-    distance = np.abs(pixels[:, None] - (np.arange(COARSE) + 0.5))
-    weights = np.exp(-((np.minimum(distance, COARSE - distance) / 0.8) ** 2))
-    return (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)
-
-
-_ENLARGE = _enlarging_matrix()

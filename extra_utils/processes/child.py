@@ -13,7 +13,7 @@ from extra_utils.processes.machine import end_with_parent, process_context
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
 
 
-class Unavailable(Exception):
+class Unavailable(RuntimeError):
     """What was asked for is not to be had; the message, one line, says why."""
 
 

@@ -21,21 +21,21 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
     """
     if config.weights is None:
         return []
-    if config.weights == IMAGENET and not imagenet_file(config).is_file():
-        _fetch_imagenet(config)
-    state, own = _read_state(config), model.state_dict()
+    if config.weights == IMAGENET:
+        _fetch_imagenet(*imagenet_file(config), config.download)
+    given = {name: list(value.shape) for name, value in _read_state(config).items()}
+    own = {name: list(value.shape) for name, value in model.state_dict().items()}
     left_out = []
-    for name, value in state.items():
+    for name, shape in given.items():
         if name not in own:
             left_out.append(f"{name}: the model has no such value")
-        elif value.shape != own[name].shape:
-            shapes = f"{list(value.shape)}, the model {list(own[name].shape)}"
-            left_out.append(f"{name}: has shape {shapes}")
-    if len(left_out) == len(state):
+        elif shape != own[name]:
+            left_out.append(f"{name}: has shape {shape}, the model {own[name]}")
+    if len(left_out) == len(given):
         raise ConfigError(
             f"weights: got {config.weights}, of which nothing fits {config.model_name}"
         )
-    left_out += [f"{name}: is not in the file" for name in own if name not in state]
+    left_out += [f"{name}: is not in the file" for name in own if name not in given]
     title = "of the weights these do not fit and are left out:"
     return ["\n  ".join([title, *left_out])] if left_out else []
 
@@ -47,25 +47,23 @@ def load_weights(model: nn.Module, config: Config) -> None:
     model.load_state_dict(fits, strict=False)
 
 
-def imagenet_file(config: Config) -> Path:
-    """Where torchvision keeps the file."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _imagenet_url(config).rsplit("/", 1)[1]
-
-
-def _imagenet_url(config: Config) -> str:
+def imagenet_file(config: Config) -> tuple[str, Path]:
+    """The file's URL, and where torchvision keeps it."""
     import torchvision.models
 
-    return str(torchvision.models.get_model_weights(config.model_name)["DEFAULT"].url)
+    url = str(torchvision.models.get_model_weights(config.model_name)["DEFAULT"].url)
+    return url, Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 
-def _fetch_imagenet(config: Config) -> None:
-    """torchvision's file, through a child that can be ended when the network hangs.
+def _fetch_imagenet(url: str, path: Path, download: bool) -> None:
+    """torchvision's file where it is missing, through a child that can be ended when it hangs.
 
     torch writes to a temporary name, looks at the checksum in the file's name, and renames.
     """
-    url, path = _imagenet_url(config), imagenet_file(config)
+    if path.is_file():
+        return
     reason = "download is false"
-    if config.download:
+    if download:
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f'Downloading: "{url}" to {path}')
         fetch, checksum = torch.hub.download_url_to_file, path.stem.rsplit("-", 1)[1]
@@ -83,7 +81,7 @@ def _fetch_imagenet(config: Config) -> None:
 def _read_state(config: Config) -> dict[str, Tensor]:
     """The state dict in the file: model.pth's own, or the one in a checkpoint.pth."""
     assert config.weights is not None
-    path = imagenet_file(config) if config.weights == IMAGENET else Path(config.weights)
+    path = imagenet_file(config)[1] if config.weights == IMAGENET else Path(config.weights)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

@@ -114,7 +114,7 @@ def test_imagenet_weights_at_hand_are_loaded_but_for_the_last_layer(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     config = config_of("imagenet", "resnet18")
     theirs = new_model(config, 1000, 3, 224)
-    path = imagenet_file(config)
+    _, path = imagenet_file(config)
     path.parent.mkdir(parents=True)
     torch.save(theirs.state_dict(), path)
     model = new_model(config, 5, 3, 64)
