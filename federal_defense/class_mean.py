@@ -3,7 +3,8 @@
 In a round without attack the clients' class means differ by about as much in one class as in
 another. A group of clients without correct images of the source class pulls that class's means
 apart, and no other class's as far. So the class of the largest spread is compared with the usual
-spread; where it stands out, its means are split in two, and the smaller group is suspected.
+spread; where it stands out, its means are split in two, and the lower group is suspected: who has
+no right image of a class pulls it down, so leaving the lower ones out can only raise it.
 ``docs/class_mean_log.md`` says what else was tried.
 
     python -m federal_defense.class_mean    # a demo: what three clients' class means look like
@@ -25,29 +26,41 @@ LEAST_SUSPICION = 0.05
 def class_mean(updates: Updates, state: State) -> Aggregate:
     """the clients whose class means stand apart in one class are left out
 
-    Suspicion is remembered: once the attackers are out, the model recovers and they stand out
-    less. It fades, and fresh evidence outweighs it. Source: this project; the weight matrix is
-    the article's.
+    Always fewer than half of the round's. Suspicion is remembered: once the attackers are out, the
+    model recovers and they stand out less. It fades, and fresh evidence outweighs it. Source: this
+    project; the weight matrix is the article's.
     """
     suspicion = state.get("suspicion", np.zeros(updates.num_clients)) * MEMORY
     suspicion[updates.client_ids] += evidence(updates.class_means)
-    flagged = suspicion[updates.client_ids] > LEAST_SUSPICION
+    flagged = most_suspected(suspicion[updates.client_ids])
     return without(updates, flagged, {"suspicion": suspicion})
+
+
+def most_suspected(suspicion: Array) -> NDArray[np.bool_]:
+    """Which clients [n] are under suspicion; of more than (n - 1) // 2 the most suspected."""
+    n = len(suspicion)
+    next_one = np.sort(suspicion)[n - 1 - (n - 1) // 2]  # equally suspected: none, not the first
+    return suspicion > max(LEAST_SUSPICION, next_one)
 
 
 def evidence(class_means: Array) -> Array:
     """For each client [n] how much this round speaks against it, or (below 0) for it.
 
-    class_means [n, C]. All 0 in a round that looks like one without attack.
+    class_means [n, C]. All 0 in a round that looks like one without attack, and where half or
+    more of the clients are low in a class that the model has not unlearned: such a class is lower
+    than all others, but one that attackers raise (a flip's target, a backdoor's) is not.
     """
-    apart = class_means - np.median(class_means, axis=0)
+    levels = np.median(class_means, axis=0)  # [C]
+    apart = class_means - levels
     spreads = apart.std(axis=0)  # [C]
-    usual = float(np.median(spreads))
-    strength = float(spreads.max()) / max(usual, 1e-300) / least_ratio(len(apart)) - 1
+    usual, widest = float(np.median(spreads)), spreads.argmax()
+    strength = float(spreads[widest]) / max(usual, 1e-300) / least_ratio(len(apart)) - 1
     if usual == 0 or strength <= 0:
         return np.zeros(len(apart))
-    values = apart[:, spreads.argmax()]
-    group = smaller_group(values)
+    values = apart[:, widest]
+    group = lower_group(values)
+    if 2 * group.sum() >= len(group) and levels[widest] > levels.min():
+        return np.zeros(len(apart))
     inside, outside = values[group].mean(), values[~group].mean()
     middle = (inside + outside) / 2
     return strength * np.clip((values - middle) / (inside - middle), -1.0, 1.0)
@@ -58,11 +71,10 @@ def least_ratio(n: int) -> float:
     return max(LEAST_RATIO, 1 + 3.3 / math.sqrt(n))
 
 
-def smaller_group(values: Array) -> NDArray[np.bool_]:
-    """The smaller of two groups of numbers [n]; of equal ones the lower."""
+def lower_group(values: Array) -> NDArray[np.bool_]:
+    """The lower of two groups of numbers [n]."""
     group = two_means(values[:, None])
-    size_and_mean = [(one.sum(), values[one].mean()) for one in (group, ~group)]
-    return group if size_and_mean[0] < size_and_mean[1] else ~group
+    return group if values[group].mean() < values[~group].mean() else ~group
 
 
 if __name__ == "__main__":

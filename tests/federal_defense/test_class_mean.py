@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array, State
-from federal_defense.class_mean import class_mean, evidence, least_ratio, smaller_group
+from federal_defense.class_mean import (
+    class_mean,
+    evidence,
+    least_ratio,
+    lower_group,
+    most_suspected,
+)
 from tests.federal_defense.rules.test_table import Dense
 
 CLASSES = 10
+RECORDED = json.loads(Path(__file__).with_name("recorded_class_means.json").read_text())
 
 
 def weight_matrix(n: int, num_attackers: int, seed: int = 0, gap: float = 6.0) -> Array:
@@ -89,7 +100,65 @@ def test_the_state_is_by_client_not_by_place() -> None:
 
 
 def test_groups_and_ratios() -> None:
-    assert smaller_group(np.array([0.0, 0.1, 5.0])).tolist() == [False, False, True]
-    assert smaller_group(np.array([0.0, 0.1, 5.0, 5.1])).tolist() == [True, True, False, False]
+    assert lower_group(np.array([0.0, 0.1, 5.0])).tolist() == [True, True, False]
+    assert lower_group(np.array([5.0, 0.1, 5.1, 5.2])).tolist() == [False, True, False, False]
     assert least_ratio(20) == pytest.approx(1.75)
     assert least_ratio(5) == pytest.approx(1 + 3.3 / 5**0.5)
+
+
+def flags_of(rounds: list[Array]) -> NDArray[np.bool_]:
+    """What the rule flags [rounds, n] in rounds that were recorded."""
+    state: State = {}
+    flags = []
+    for matrix in rounds:
+        aggregate = class_mean(updates_of(np.array(matrix)), state)
+        state = aggregate.state
+        assert aggregate.flagged is not None
+        flags.append(aggregate.flagged)
+    return np.array(flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "least_found", "most_honest"),
+    [("shirts", 7, 2), ("pullovers", 8, 0), ("dogs", 8, 1), ("nobody", 0, 0)],
+)
+def test_recorded_rounds(name: str, least_found: int, most_honest: int) -> None:
+    """Of 8 attackers and 12 honest clients, from round 3 on; nobody is flagged in round 1."""
+    attackers = np.isin(np.arange(20), RECORDED[name]["attackers"])
+    flags = flags_of(RECORDED[name]["rounds"])
+    assert not flags[0].any()
+    assert (flags[2:, attackers].sum(axis=1) >= least_found).all()
+    assert (flags[2:, ~attackers].sum(axis=1) <= most_honest).all()
+
+
+def test_honest_clients_that_hold_the_attacked_class_are_never_flagged() -> None:
+    """They once were, all eight: the smaller group in the class of the shirts."""
+    holders = [0, 2, 5, 10, 12, 13, 15, 17]  # the others hold at most 21 shirts, or flip them
+    assert not flags_of(RECORDED["shirts"]["rounds"])[:, holders].any()
+
+
+def test_a_group_that_raises_a_class_turns_nobody_against_the_others() -> None:
+    for num_attackers in (2, 8):
+        matrix = weight_matrix(20, 0)
+        matrix[20 - num_attackers :, 5] += 9  # a backdoor's target: the honest are the lower ones
+        assert not evidence(matrix).any()
+
+
+@pytest.mark.parametrize("n", [5, 6, 10, 11, 20])
+def test_fewer_than_half_are_flagged_whatever_the_matrices(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(20):
+        state: State = {}
+        for _ in range(10):
+            matrix = rng.standard_t(df=1.5, size=(n, CLASSES))
+            matrix[: rng.integers(n), rng.integers(CLASSES)] -= rng.uniform(0, 30)
+            aggregate = class_mean(updates_of(matrix), state)
+            state = aggregate.state
+            assert aggregate.flagged is not None
+            assert aggregate.flagged.sum() <= (n - 1) // 2
+
+
+def test_of_too_many_suspects_the_most_suspected() -> None:
+    assert most_suspected(np.array([0.1, 0.4, 0.3, 0.2, -1.0])).tolist() == [0, 1, 1, 0, 0]
+    assert not most_suspected(np.full(6, 0.5)).any()  # no reason to take one rather than another
+    assert not most_suspected(np.array([0.04, 0.0, 0.0, -1.0, -1.0])).any()
