@@ -27,9 +27,10 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
     """Each client's indices into the training images. The same on every rank."""
     chosen = _choose(dataset.train.labels, config.num_train, config.seed, part=0)
     generator = stream(config.seed, Purpose.PARTITION)
-    found = partition(dataset.train.labels[chosen], config, generator)
+    labels = dataset.train.labels[chosen]
+    found = partition(labels, config, generator)
     if config.syncBN:
-        found = cut_to_shortest(found)
+        found = cut_to_shortest(found, labels, dataset.info.class_names, generator)
     return replace(found, shards=[chosen[own] for own in found.shards])
 
 

@@ -36,6 +36,31 @@ def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:
     assert set(counts) == {3, 4}
 
 
+def test_shards_are_cut_for_common_steps_at_random_and_each_class_is_told() -> None:
+    """Shards lie in the order of labels: cut at their ends, some classes would be gone."""
+    dataset = make_dataset(num_train=6000)
+    config = replace(CONFIG, partition="dirichlet", alpha=0.5, model_name="resnet18")
+    whole = make_shards(config, dataset)
+    found = make_shards(replace(config, syncBN=True), dataset)
+    (length,) = {len(shard) for shard in found.shards}
+    labels = dataset.train.labels
+    for before, after in zip(whole.shards, found.shards, strict=True):
+        assert length == len(set(after)) <= len(before)
+        assert set(after) <= set(before)
+        had, kept = (np.bincount(labels[shard], minlength=10) for shard in (before, after))
+        expected = had * length / len(before)
+        assert (np.abs(kept - expected) <= 4 * np.sqrt(expected) + 1).all()  # of each class alike
+    again, other = (make_shards(replace(config, syncBN=True, seed=s), dataset) for s in (0, 1))
+    assert np.array_equal(np.concatenate(found.shards), np.concatenate(again.shards))
+    assert not np.array_equal(np.concatenate(found.shards), np.concatenate(other.shards))
+
+    left = np.bincount(labels[np.concatenate(found.shards)], minlength=10)
+    lost = ", ".join(f"{600 - n} of 600 class {c}" for c, n in enumerate(left) if n < 600)
+    (note,) = found.notes()
+    total = 6000 - 3 * length
+    assert note == f"syncBN: {total} images are left out, so that all take equal steps: {lost}"
+
+
 def test_the_evaluation_images_are_some_of_the_test_images() -> None:
     dataset = make_dataset(num_test=50)
     config = replace(CONFIG, num_test=30, eval_size=10)

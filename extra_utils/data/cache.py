@@ -14,9 +14,10 @@ from typing import Any
 
 from extra_utils.basics.errors import describe_os_error
 from extra_utils.basics.files import used_alone
+from extra_utils.data.folders import CACHE_NAME
 from extra_utils.my_dataset import Dataset, check_whole, save_dataset
 
-FORMAT = 4  # goes up when the files or what is in them change
+FORMAT = 5  # goes up when the files or what is in them change
 BUILDING = ".building-"  # begins the name of a folder that is being built
 
 
@@ -68,7 +69,7 @@ def damage_of(folder: Path) -> str:
 
 def make_cache_root(data_path: Path) -> Path:
     """``data_path/.fl-cache``; a temporary folder, and said, where that cannot be written."""
-    root = data_path / ".fl-cache"
+    root = data_path / CACHE_NAME
     try:
         root.mkdir(parents=True, exist_ok=True)
         if os.access(root, os.W_OK):

@@ -1,84 +1,33 @@
-"""Folders of images, one sub-folder for each class, decoded with all cores."""
+"""The files of a folder of images, decoded with all cores."""
 
 import os
 import signal
+import struct
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from extra_utils.basics.errors import ConfigError, RunFailed, printable
+from extra_utils.data.folders import ImageFolder
 from extra_utils.my_dataset import Images, Split
 from extra_utils.processes.machine import available_cores, end_with_parent, process_context
 
 CHUNK = 50  # files decoded by one task
 MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
+DEEP = "IF"  # begin the names of the modes of whole numbers and floats of 16 and 32 bits
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+# what broken files get out of the decoder: tests/extra_utils/data/fuzz_images.py looks for others
+BROKEN = (OSError, ValueError, SyntaxError, TypeError, AttributeError, struct.error, *BOMBS)
 
-Stamp = tuple[str, int, int]  # a file's path, its bytes, its time in ns
-
-
-@dataclass
-class ImageFolder:
-    """The files of one split, by class in alphabetical order."""
-
-    folder: Path
-    class_names: list[str]
-    labels: list[int] = field(default_factory=list)
-    stamps: list[Stamp] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # links that leave the folder
-
-
-def scan_class_names(folder: Path) -> list[str]:
-    """The sub-folders in alphabetical order; hidden ones are no classes."""
-    names = (entry.name for entry in os.scandir(folder) if entry.is_dir())
-    return sorted(name for name in names if not name.startswith("."))
-
-
-def scan_folder(folder: Path) -> ImageFolder:
-    """Lists ``folder/<class>/**/<file>`` in sorted order, so that every machine agrees on it.
-
-    A link that leaves the folder, or leads to a folder below a class, is refused: who packs an
-    archive must not choose what else of the machine is read, nor send a scan in circles.
-    """
-    found = ImageFolder(folder, scan_class_names(folder))
-    root = os.path.realpath(folder)
-    for label, class_name in enumerate(found.class_names):
-        if not _is_inside(path := str(folder / class_name), root):
-            found.refused.append(f"{path}: a link out of {folder}")
-            continue
-        stamps = sorted(_scan(path, class_name, root, found.refused))
-        found.stamps += stamps
-        found.labels += [label] * len(stamps)
-    return found
-
-
-def _scan(folder: str, below_root: str, root: str, refused: list[str]) -> Iterator[Stamp]:
-    """Every file below a class's folder, by its path from the root."""
-    for entry in os.scandir(folder):
-        path = f"{below_root}{os.sep}{entry.name}"
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _scan(entry.path, path, root, refused)
-        elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
-            kind = "a link to no file in" if entry.is_symlink() else "no file, in"
-            refused.append(f"{entry.path}: {kind} {root}")
-        else:
-            yield path, entry.stat().st_size, entry.stat().st_mtime_ns
-
-
-def _is_inside(path: str, root: str) -> bool:
-    """Whether the path, all links followed, is below ``root``."""
-    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+Decoded = tuple[Images | None, str]  # why there is none, or a remark on the image
 
 
 def decode_folder(found: ImageFolder, side: int) -> Split:
@@ -89,13 +38,17 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
     paths = [f"{found.folder}{os.sep}{name}" for name, _, _ in found.stamps]
     images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
     labels: list[int] = []
-    problems = list(found.refused)
-    for path, label, result in zip(paths, found.labels, _decode_all(paths, side), strict=True):
-        if isinstance(result, str):
-            problems.append(f"{path}: {result}")
-        else:
-            images[len(labels)] = result
-            labels.append(label)
+    problems, remarks = list(found.refused), Counter[str]()
+    for path, label, decoded in zip(paths, found.labels, _decode_all(paths, side), strict=True):
+        image, remark = decoded
+        if image is None:
+            problems.append(f"{path}: {remark}")
+            continue
+        images[len(labels)] = image
+        labels.append(label)
+        remarks.update([remark] if remark else [])
+    for remark, number in remarks.items():
+        print(f"note: {number} {remark}")
     if problems:
         print(f"note: {len(problems)} files are no usable images:")
         print(*(f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]), sep="\n")
@@ -107,8 +60,8 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
     return Split(images[: len(labels)], np.array(labels, dtype=np.int64))
 
 
-def _decode_all(paths: list[str], side: int) -> Iterator[Images | str]:
-    """Each file's image, or why it has none, on all cores."""
+def _decode_all(paths: list[str], side: int) -> Iterator[Decoded]:
+    """Each file's image, on all cores."""
     executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
     try:
         results = executor.map(partial(_decode, side=side), paths, chunksize=CHUNK)
@@ -120,30 +73,48 @@ def _decode_all(paths: list[str], side: int) -> Iterator[Images | str]:
         executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all the others
 
 
-def _decode(path: str, side: int) -> Images | str:
-    """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side.
-
-    A line that says why, where the file is no image.
-    """
+def _decode(path: str, side: int) -> Decoded:
+    """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
+    remark = ""
     try:
         with Image.open(path, formats=FORMATS) as image:
             upright = ImageOps.exif_transpose(image)
+            if upright.mode[0] in DEEP:
+                upright, remark = _in_8_bits(upright)
             if "A" in upright.getbands() or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
                 white = Image.new("RGBA", upright.size, "white")
                 upright = Image.alpha_composite(white, upright)
             colour = upright.convert("RGB")
-        return np.asarray(ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR))
-    except (OSError, ValueError, SyntaxError, *BOMBS) as error:
-        return f"{type(error).__name__}: {error}"
+        fitted = ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR)
+        return np.asarray(fitted), remark
+    except BROKEN as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _in_8_bits(deep: Image.Image) -> tuple[Image.Image, str]:
+    """A grey image of more bits, and what to say of it; a float's range is told by its values."""
+    values = np.asarray(deep)
+    low, high = values.min(), values.max()
+    top = 65535 if deep.mode[0] == "I" else 1 if high <= 1 else 255
+    if not 0 <= low <= high <= top:  # nor so where one is not a number
+        raise ValueError(f"its values, from {low} to {high}, are not in 0..{top}")
+    scaled = np.rint(np.multiply(values, 255 / top, dtype=np.float32)).astype(np.uint8)
+    return Image.fromarray(scaled), f"deep grey images are scaled from 0..{top} to 8 bits"
 
 
 def _prepare_worker() -> None:
-    """Ctrl-C, which reaches every process of the terminal, ends a worker without a word.
-
-    A picture of far more pixels than any camera's is no image to us, not just a warning.
-    """
+    """Ctrl-C, which reaches every process of the terminal, ends a worker without a word."""
     end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+    refuse_bombs()
+
+
+def refuse_bombs() -> None:
+    """A picture of far more pixels than any camera's is no image to us, not just a warning.
+
+    What else the decoder warns of names no file; the file is told of where it cannot be used.
+    """
+    warnings.simplefilter("ignore", UserWarning)
     warnings.simplefilter("error", Image.DecompressionBombWarning)

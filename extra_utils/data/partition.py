@@ -3,7 +3,7 @@
 Pure functions: the generator decides everything, so every rank and every run gets the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.random import Generator
@@ -21,13 +21,15 @@ class Partition:
 
     shards: list[Indices]
     num_moved: int = 0  # images given to clients that had drawn none
-    num_cut: int = 0  # images left out, so that all clients take equally many steps
+    lost: dict[str, tuple[int, int]] = field(default_factory=dict)  # of each class, of so many
 
     def notes(self) -> list[str]:
         """What a user should know of it."""
         moved = f"{self.num_moved} clients had drawn no image; each was given one of another"
-        cut = f"syncBN: {self.num_cut} images are left out, so that all take equal steps"
-        return [text for number, text in ((self.num_moved, moved), (self.num_cut, cut)) if number]
+        number = sum(lost for lost, _ in self.lost.values())
+        by_class = ", ".join(f"{lost} of {had} {name}" for name, (lost, had) in self.lost.items())
+        cut = f"syncBN: {number} images are left out, so that all take equal steps: {by_class}"
+        return [text for number, text in ((self.num_moved, moved), (number, cut)) if number]
 
 
 def partition(labels: Labels, config: Config, generator: Generator) -> Partition:
@@ -42,11 +44,21 @@ def partition(labels: Labels, config: Config, generator: Generator) -> Partition
     return Partition(np.array_split(generator.permutation(len(labels)), num_clients))
 
 
-def cut_to_shortest(found: Partition) -> Partition:
-    """Every shard as long as the shortest one."""
+def cut_to_shortest(
+    found: Partition, labels: Labels, class_names: list[str], generator: Generator
+) -> Partition:
+    """Every shard as long as the shortest one; what is left out is drawn, for shards lie in the
+    order of labels."""
     length = min(len(shard) for shard in found.shards)
-    num_cut = sum(len(shard) - length for shard in found.shards)
-    return Partition([shard[:length] for shard in found.shards], found.num_moved, num_cut)
+    chosen = [np.sort(generator.permutation(len(shard))[:length]) for shard in found.shards]
+    shards = [shard[own] for shard, own in zip(found.shards, chosen, strict=True)]
+    had, kept = (
+        np.bincount(labels[np.concatenate(parts)], minlength=len(class_names)).tolist()
+        for parts in (found.shards, shards)
+    )
+    pairs = zip(class_names, had, kept, strict=True)
+    lost = {name: (before - after, before) for name, before, after in pairs if after < before}
+    return Partition(shards, found.num_moved, lost)
 
 
 def partition_dirichlet(

@@ -8,10 +8,11 @@ from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
-from extra_utils.data.image_files import decode_folder, scan_class_names, scan_folder
+from extra_utils.data.folders import check_layout, find_parts, scan_class_names, scan_parts
+from extra_utils.data.image_files import decode_folder
 from extra_utils.data.official import OFFICIAL, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
-from extra_utils.my_dataset import SPLITS, Dataset, DatasetInfo, Split, describe_pixels
+from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
 from extra_utils.processes.child import Unavailable
 from extra_utils.utils import split_by_class
 
@@ -31,7 +32,7 @@ def known_classes(config: Config) -> list[str]:
     if config.type == "synthetic":
         return CLASS_NAMES
     if folder := _folder_of_images(config):
-        return scan_class_names(folder / "train" if _is_split(folder) else folder)
+        return scan_class_names((find_parts(folder) or [folder])[0])
     return OFFICIAL[config.type].class_names
 
 
@@ -66,22 +67,20 @@ def _cure(config: Config) -> str:
 
 
 def _folder_of_images(config: Config) -> Path | None:
-    """The folder that holds the classes, or train/ and test/; None for torchvision's files."""
+    """The folder that holds the classes, or two parts; None for torchvision's files."""
     data_path = Path(config.data_path)
     if config.type in OFFICIAL:
         folder = data_path / "cifar10"
-        return folder if config.type == "cifar" and _is_split(folder) else None
+        is_used = config.type == "cifar" and folder.is_dir() and find_parts(folder)
+        return folder if is_used else None
     if not data_path.is_dir():
         hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
         raise ConfigError(
             f"data_path: got {config.data_path}, must be a folder with one sub-folder of images "
             f"for each class{hint}"
         )
+    check_layout(data_path)
     return data_path
-
-
-def _is_split(folder: Path) -> bool:
-    return all((folder / split).is_dir() for split in SPLITS)
 
 
 def _find_source(config: Config) -> Source:
@@ -101,9 +100,8 @@ def _find_source(config: Config) -> Source:
 
 
 def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
-    """Folders train/ and test/ as they are, else a seeded split of one folder of classes."""
-    is_split = _is_split(folder)
-    parts = [scan_folder(folder / split) for split in SPLITS] if is_split else [scan_folder(folder)]
+    """The two parts as they are, else a seeded split of one folder of classes."""
+    parts = scan_parts(folder)
     class_names = parts[0].class_names
     for found in parts:
         got, number = f"data_path: got {found.folder}", len(found.class_names)
@@ -115,12 +113,12 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
     stamps = repr([(found.class_names, found.labels, found.stamps) for found in parts])
     digest = hashlib.blake2b(stamps.encode("utf-8", "surrogateescape")).hexdigest()
     made_from = {"source": "folder", "name": name, "side": side, "files": digest}
-    if not is_split:
+    if len(parts) == 1:
         made_from["seed"] = seed
 
     def read_folders() -> Dataset:
         splits = [decode_folder(found, side) for found in parts]
-        if not is_split:
+        if len(parts) == 1:
             (whole,) = splits
             chosen = split_by_class(whole.labels, VALIDATION_RATE, stream(seed, Purpose.VALIDATION))
             splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]

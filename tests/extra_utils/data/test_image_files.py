@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from PIL import Image
 from extra_utils.basics.errors import ConfigError
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import Dataset, open_dataset
-from tests.helpers import make_config
+from tests.helpers import ROOT, make_config
 
 CONFIG = make_config(type="folder", image_size=16)
 RED = (255, 0, 0)
@@ -64,6 +67,70 @@ def test_train_and_test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
     make_folder(tmp_path / "test", 1)
     dataset = load(tmp_path)
     assert (len(dataset.train), len(dataset.test)) == (6, 2)
+
+
+PARTS = [("train", "val"), ("Train", "VALIDATION"), ("training", "Testing"), ("TRAIN", "Valid")]
+
+
+@pytest.mark.parametrize(("train", "test"), PARTS)
+def test_the_test_part_has_the_names_that_people_give_it(
+    train: str, test: str, tmp_path: Path
+) -> None:
+    make_folder(tmp_path / train, 3)
+    make_folder(tmp_path / test, 1)
+    config = replace(CONFIG, data_path=str(tmp_path))
+    assert known_classes(config) == ["b c", "玫瑰 花"]
+    dataset = load(tmp_path)
+    assert dataset.info.class_names == ["b c", "玫瑰 花"]
+    assert (len(dataset.train), len(dataset.test)) == (6, 2)
+
+
+def test_of_two_test_parts_test_is_taken_and_the_other_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, number in (("train", 3), ("val", 2), ("test", 1), ("unlabelled", 1)):
+        make_folder(tmp_path / name, number)
+    dataset = load(tmp_path)
+    assert (len(dataset.train), len(dataset.test)) == (6, 2)
+    note = f"note: 2 folders are not used: {tmp_path}/unlabelled, {tmp_path}/val\n"
+    assert note in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("names", [["train"], ["val", "Test"], ["Train", "TRAINING"]])
+def test_a_folder_of_parts_that_do_not_fit_together_is_refused(
+    names: list[str], tmp_path: Path
+) -> None:
+    for name in names:
+        make_folder(tmp_path / name, 3)
+    right = "must be classes, or train/ beside one of test/, testing/, val/, valid/, validation/"
+    with pytest.raises(
+        ConfigError, match=re.escape(f"{tmp_path} with {', '.join(sorted(names))}; {right}")
+    ):
+        known_classes(replace(CONFIG, data_path=str(tmp_path)))
+
+
+def test_a_class_may_have_the_name_of_a_part(tmp_path: Path) -> None:
+    for name in ("valid", "invalid", "train"):
+        make_photo(tmp_path / name / "x.png")
+        make_photo(tmp_path / name / "y.png")
+    make_folder(tmp_path, 2)
+    (tmp_path / "train").rename(tmp_path / "bus")
+    assert load(tmp_path).info.class_names == ["b c", "bus", "invalid", "valid", "玫瑰 花"]
+
+
+def test_folders_that_are_no_classes_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path / "photos")
+    strange = ["__MACOSX", ".git", "b c/.thumbs", "b c/deep/__MACOSX"]
+    for name in strange:
+        make_photo(root / name / "x.png")
+    for _ in range(2):
+        dataset = load(root)
+        assert dataset.info.class_names == ["b c", "玫瑰 花"]
+        assert len(all_images(dataset)) == 20
+        names = ", ".join(f"{root}/{name}" for name in sorted(strange))
+        assert f"note: 4 folders are not used: {names}\n" in capsys.readouterr().out
 
 
 def add_grey(folder: Path) -> None:
@@ -117,6 +184,54 @@ def test_each_kind_of_image_is_read(add: object, color: tuple[int, ...], tmp_pat
     add(tmp_path / "b c")
     found = [i for i in all_images(load(tmp_path)) if np.abs(i.astype(int) - color).max() <= 4]
     assert len(found) == 1
+
+
+DEEP = {
+    "16 bit PNG": (np.uint16, 65535, "png"),
+    "16 bit TIFF": (np.uint16, 65535, "tif"),
+    "16 bit PGM": (np.uint16, 65535, "pgm"),
+    "16 bit values in a 32 bit TIFF": (np.int32, 65535, "tif"),
+    "float to 1": (np.float32, 1, "tif"),
+    "float to 255": (np.float32, 255, "tif"),
+}
+
+
+@pytest.mark.parametrize(("kind", "top", "ending"), DEEP.values(), ids=DEEP)
+def test_a_deep_grey_image_is_scaled_by_its_range(
+    kind: type, top: int, ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder(tmp_path)
+    share = np.full((32, 32), 0.4)
+    share[:16] = 0.9
+    for name in ("x", "y"):
+        Image.fromarray((share * top).astype(kind)).save(tmp_path / "b c" / f"{name}.{ending}")
+    found = [image for image in all_images(load(tmp_path)) if np.ptp(image[0, 0]) == 0]
+    assert len(found) == 2
+    for image in found:
+        assert np.abs(image[:7].astype(int) - round(0.9 * 255)).max() <= 1
+        assert np.abs(image[9:].astype(int) - round(0.4 * 255)).max() <= 1
+    note = f"note: 2 deep grey images are scaled from 0..{top} to 8 bits\n"
+    assert capsys.readouterr().out.count(note) == 1
+    load(tmp_path)
+    assert "deep" not in capsys.readouterr().out
+
+
+OUTSIDE = {
+    "not a number": (np.float32(np.nan), "from nan to nan, are not in 0..255"),
+    "negative": (np.float32(-0.5), "from -0.5 to -0.5, are not in 0..1"),
+    "a wide float": (np.float32(1000), "from 1000.0 to 1000.0, are not in 0..255"),
+    "32 bit": (np.int32(70_000), "from 70000 to 70000, are not in 0..65535"),
+}
+
+
+@pytest.mark.parametrize(("value", "reason"), OUTSIDE.values(), ids=OUTSIDE)
+def test_a_deep_grey_image_of_unknown_range_is_left_out_and_named(
+    value: np.generic, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_folder(tmp_path)
+    Image.fromarray(np.full((32, 32), value)).save(tmp_path / "b c" / "x.tif")
+    assert len(all_images(load(tmp_path))) == 20
+    assert f"x.tif: ValueError: its values, {reason}" in capsys.readouterr().out
 
 
 def test_a_rotated_photograph_is_turned_upright(tmp_path: Path) -> None:
@@ -187,6 +302,30 @@ def test_a_file_that_is_no_image_is_counted_and_named(
     out = capsys.readouterr().out
     assert "note: 1 files are no usable images:" in out
     assert f"{root / '玫瑰 花' / 'bad.'}" in out
+
+
+def test_a_photograph_whose_exif_holds_text_in_place_of_a_number_is_counted_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_folder(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "text"
+    content = exif.tobytes().replace(b"\x01\x0e\0\x02", b"\x01\0\0\x02")  # to ImageWidth
+    Image.new("RGB", (32, 32)).save(root / "b c" / "bad.jpg", exif=content)
+    assert len(all_images(load(root))) == 20
+    out = capsys.readouterr().out
+    assert "note: 1 files are no usable images:" in out
+    assert "bad.jpg: error: required argument is not an integer" in out
+
+
+@pytest.mark.parametrize("number", [500, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_whatever_is_in_a_file_the_decoder_says_why_it_is_no_image(number: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.extra_utils.data.fuzz_images", str(number)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == f"0 of {number} mutants raised what is not named\n"
+    assert done.returncode == 0
 
 
 def test_a_link_to_another_image_of_the_folder_is_an_image(tmp_path: Path) -> None:
