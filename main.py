@@ -1,6 +1,7 @@
 """Federated learning on one machine: read the config, start the ranks, run the rounds, draw.
 
-    python main.py --config configs/cifar.json
+    python main.py                             # the main job, configs/cifar.json
+    python main.py --config configs/cifar.json --lr=0.0005
     python main.py --help
 
 torch is imported where it is first needed: a wrong config is refused without waiting for it.
@@ -138,6 +139,8 @@ def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Pl
     warnings = idle_keys(config, places)
     config = with_drawn_attackers(config)
     if launcher.is_main:
+        if arguments.notice:
+            print(arguments.notice)
         if launcher.world_size is not None:
             print(f"world_size: {launcher.world_size}, torchrun's")
         for warning in filter(None, [*warnings, warn_of_attackers(config)]):

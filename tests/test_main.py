@@ -170,7 +170,6 @@ WRONG = {
     "no such client": ["--config=configs/cifar.json", "--world_size=2"],
     "no such class": ["--config=configs/cifar.json", "--attack.target=10"],
     "too many clients": ["--config=configs/cifar.json", "--num_train=2"],
-    "nothing": [],
 }
 
 
@@ -178,14 +177,26 @@ WRONG = {
 def test_wrong_input_is_one_line_and_status_2(
     options: list[str], data_path: Path, tmp_path: Path
 ) -> None:
-    if options:
-        folders = [f"--data_path={data_path}", f"--output_dir={tmp_path / 'runs'}"]
-        options = [*options, *folders, "--download=false"]
-    done = run_main(*options)
+    folders = [f"--data_path={data_path}", f"--output_dir={tmp_path / 'runs'}"]
+    done = run_main(*options, *folders, "--download=false")
     assert done.returncode == 2
     assert done.stdout == ""
     assert re.fullmatch(r"error: [^\n]+\n", done.stderr)
     assert not (tmp_path / "runs").exists()
+
+
+def test_without_a_config_the_main_job_runs_wherever_one_is(tmp_path: Path) -> None:
+    done = run_main(
+        "--download=false", "--num_train=90", "--num_test=20", "--global_epochs=1",
+        "--local_epochs=1", "--eval_points=0", "--run_dir=r", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = f"config: {ROOT / 'configs' / 'cifar.json'}, as none was given"
+    assert done.stdout.splitlines()[0] == said
+    assert json.loads((tmp_path / "r" / "config.json").read_text())["name"] == "cifar"
+    again = run_main("--resume=r", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "as none was given" not in again.stdout
 
 
 def test_a_typo_is_found_before_torch_is_imported() -> None:

@@ -128,9 +128,12 @@ def test_flowers_start_from_a_folder_of_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["class_mean", "client_mean"])
-def test_the_demos_print_what_a_lecturer_would_show(name: str) -> None:
-    command = [sys.executable, "-m", f"federal_defense.{name}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+@pytest.mark.parametrize("how", ["-m", "as a file"])
+def test_the_demos_print_what_a_lecturer_would_show(name: str, how: str, tmp_path: Path) -> None:
+    as_file = [str(ROOT / "federal_defense" / f"{name}.py")]
+    command = [sys.executable, *(["-m", f"federal_defense.{name}"] if how == "-m" else as_file)]
+    folder = ROOT if how == "-m" else tmp_path
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) < 30
     rows = dict(re.findall(r"^(\w[\w ]*?) +(-?\d\.\d{3} .*)$", done.stdout, re.MULTILINE))

@@ -13,13 +13,14 @@ from extra_utils.config.reader import REQUIRED, Tables, parameters_of
 from extra_utils.config.values import describe
 
 USAGE = """\
-usage: python main.py --config FILE [--run_dir DIR] [--KEY=VALUE ...]
+usage: python main.py [--config FILE] [--run_dir DIR] [--KEY=VALUE ...]
 
 Federated learning on one machine. A key is set in the JSON file or on the command line, as
---key=value or --key value, with a dot into attack and defense: --attack.target=7. Command line
-beats file, file beats default. A value is JSON, else a string.
+--key=value or --key value, with a dot into attack and defense: --attack.target=7; a key that is
+true or false may stand alone: --only_0. Command line beats file, file beats default. A value is
+JSON, else a string.
 
-  --config FILE   the JSON file of the run, for example configs/cifar.json
+  --config FILE   the JSON file of the run (default: configs/cifar.json, the main job)
   --run_dir DIR   the run's folder, new or empty (default: <output_dir>/<name>-<date>-<time>)
   --resume DIR    instead of both: go on with the run in this folder after its last checkpoint;
                   global_epochs may grow, world_size, timeout_s and checkpoint_every may change

@@ -97,7 +97,7 @@ class GivenConfig:
     """training images in a batch"""
     lr: Annotated[float, Range(0, 1e6, above=True)] = 0.001
     """Adam's learning rate at the start of each round"""
-    lrf: Annotated[float, Range(0, 1, above=True)] = 0.1
+    lrf: Annotated[float, Range(0, 1)] = 0.1
     """where the cosine over a round's local epochs is heading, as a fraction of `lr`"""
     eval_points: CountOrZero | None = None
     """local loss and accuracy points in each local epoch; 0: none (null: 5, but 0 above 10 clients,

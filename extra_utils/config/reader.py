@@ -6,6 +6,7 @@ Everything that is wrong with the user's input ends here in a ``ConfigError`` of
 import difflib
 import inspect
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,11 @@ from extra_utils.config.keys import HINTS, KINDS, GivenConfig, Json, hints_of, t
 from extra_utils.config.values import NULL, check_value
 
 COMMAND_LINE = "command line"
+DEFAULT_CONFIG = Path(__file__).parents[2] / "configs" / "cifar.json"  # the main job
 COMMAND_LINE_ONLY = ("config", "run_dir", "resume")
 COMES_FROM = {"num_clients": "world_size", "shards_per_client": "partition"}  # where not given
+NUMBER = r"[+-]?(\d+\.|\d*\.\d+)([eE][+-]?\d+)?"  # which JSON knows not to the full
+PYTHONS = {"True": "true", "False": "false", "None": "null"}
 EITHER = {"clients": "fraction", "fraction": "clients"}  # of an attack; they replace each other
 REQUIRED = inspect.Parameter.empty
 Functions = Mapping[str, Callable[..., Any]]  # by name; keyword-only parameters are keys
@@ -34,6 +38,12 @@ class Arguments:
     run_dir: str | None = None
     resume: str | None = None
     overrides: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def notice(self) -> str:
+        """Which config is taken where none was given; "" where one was."""
+        is_given = self.config is not None or self.resume is not None
+        return "" if is_given else f"config: {DEFAULT_CONFIG}, as none was given"
 
 
 @dataclass(frozen=True)
@@ -57,16 +67,25 @@ class Places:
 
 
 def parse_arguments(argv: Iterable[str]) -> Arguments:
-    """Both ``--key=value`` and ``--key value``; the last of several wins."""
+    """Both ``--key=value`` and ``--key value``; the last of several wins.
+
+    A switch alone is on: ``--only_0``.
+    """
     found: dict[str, str] = {}
-    rest = iter(argv)
-    for option in rest:
+    rest = list(argv)
+    while rest:
+        option = rest.pop(0)
         key, equals, value = option.removeprefix("--").partition("=")
         if not option.startswith("--") or option == "--":
             got = f"got {show(option)}, must be --key=value; see --help"
             raise ConfigError(f"{COMMAND_LINE}: {got}")
-        if not equals and (value := next(rest, "--")).startswith("--"):
+        is_alone = not equals and (not rest or rest[0].startswith("--"))
+        if is_alone and HINTS.get(key) is not bool:
+            if "." not in key:
+                check_known(COMMAND_LINE, key, [*HINTS, *COMMAND_LINE_ONLY])
             raise ConfigError(f"{COMMAND_LINE}: {key}: has no value, must be --{key}=value")
+        if not equals:
+            value = "true" if is_alone else rest.pop(0)
         found[key] = value
     special = {key: found.pop(key) for key in COMMAND_LINE_ONLY if key in found}
     return Arguments(**special, overrides=found)
@@ -95,13 +114,11 @@ def read_json(path: Path) -> Json:
 
 def read_config(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
     """The config as it was given, each key checked by itself; the tables are of nested keys."""
-    if arguments.config is None:
-        raise ConfigError(f"{COMMAND_LINE}: config: is missing, try --config=configs/cifar.json")
-    path = Path(arguments.config)
+    path = Path(DEFAULT_CONFIG if arguments.config is None else arguments.config)
     values = read_json(path)
     places = Places({"name": "config file"} | dict.fromkeys(values, str(path)))
     with places.named():
-        _override(values, places.where, arguments.overrides)
+        _override(values, places.where, arguments.overrides, tables)
         return config_of(values, places, path, tables), places
 
 
@@ -139,6 +156,14 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     return {p.name: (hints[p.name], p.default) for p in own}
 
 
+def nested_keys(tables: Tables) -> Iterator[str]:
+    """Such as `attack.target`: of every attack and every rule."""
+    for key, functions in tables.items():
+        own = [parameters_of(function) for function in functions.values()]
+        for inner in set(hints_of(KINDS[key])).union(*own):
+            yield f"{key}.{inner}"
+
+
 def _parse_json(text: str) -> Any:
     def refuse_constant(name: str) -> None:
         raise ValueError(f"{name} is not a number that JSON knows")
@@ -155,23 +180,30 @@ def _parse_json(text: str) -> Any:
 
 
 def _parse_override(key: str, text: str) -> Any:
-    """JSON, else a string; a key that takes free text keeps it as typed: ``--name=7``."""
-    if HINTS.get(key) in (str, str | None) and text != "null":
+    """JSON, or a number, True, False or None as people type it, else a string.
+
+    A key that takes free text keeps it as typed: ``--name=7``.
+    """
+    in_json = PYTHONS.get(text, text)
+    if HINTS.get(key) in (str, str | None) and in_json != "null":
         return text
     try:
-        return _parse_json(text)
+        if re.fullmatch(r"[+-]?\d+", text):
+            return int(text)
+        return float(text) if re.fullmatch(NUMBER, text) else _parse_json(in_json)
     except (ValueError, RecursionError):
         return text
 
 
-def _override(values: Json, where: dict[str, str], overrides: Mapping[str, str]) -> None:
+def _override(
+    values: Json, where: dict[str, str], overrides: Mapping[str, str], tables: Tables
+) -> None:
     """Puts the command line's values on top of the file's."""
     nested: dict[str, Json] = {}
     for key, text in overrides.items():
         outer, dot, inner = key.partition(".")
         if dot and outer not in KINDS:
-            only = f"only {' and '.join(KINDS)} nest"
-            raise ConfigError(f"{COMMAND_LINE}: unknown key {show(key)}; {only}")
+            check_known(COMMAND_LINE, key, [*HINTS, *nested_keys(tables)])
         of, name = (nested.setdefault(outer, {}), inner) if dot else (values, key)
         of[name], where[key] = _parse_override(key, text), COMMAND_LINE
     for key, new in nested.items():

@@ -68,7 +68,8 @@ def _convert(value: object, hint: Any) -> Any:
         found = _convert(value, inner[0])
         return found if found is not None and inner[1].holds(found) else None
     if origin is Literal:
-        return next((c for c in inner if type(c) is type(value) and c == value), None)
+        fitting = (c for c in inner if type(c) is type(value))  # mnist_Net is the article's
+        return next((c for c in fitting if str(c).lower() == str(value).lower()), None)
     if origin is list and isinstance(value, list):
         items = [_convert(entry, inner[0]) for entry in value]
         return None if any(item is None for item in items) else items

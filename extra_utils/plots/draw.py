@@ -28,6 +28,7 @@ PANELS = {
 }
 Groups = dict[str, list[RunData]]
 
+mpl.rcdefaults()  # the user's own matplotlibrc may ask for LaTeX, or for white on white
 mpl.rcParams["text.parse_math"] = False  # a $ in a name is a $
 mpl.rcParams["font.sans-serif"] = ["DejaVu Sans", *CHINESE_FONTS]
 

@@ -20,6 +20,7 @@ from extra_utils.config.rules import (
 )
 from federal_defense.attacks import with_drawn_attackers
 from federal_defense.rules.table import TABLES
+from tests.helpers import ROOT
 
 FLIP = {"name": "label_flip", "clients": [2], "source": 1, "target": 4}
 
@@ -61,7 +62,7 @@ WRONG_FILES = {
     "bool for int": ('{"type": "cifar", "batch_size": true}', "batch_size: got true, must be"),
     "float for int": ('{"type": "cifar", "batch_size": 1.5}', "batch_size: got 1.5, must be"),
     "null": ('{"type": "cifar", "seed": null}', "seed: got null, must be a whole number"),
-    "range": ('{"type": "cifar", "lrf": 1.5}', "lrf: got 1.5, must be a number above 0 to 1"),
+    "range": ('{"type": "cifar", "lrf": 1.5}', "lrf: got 1.5, must be a number from 0 to 1"),
     "no ranks": ('{"type": "cifar", "world_size": 0}', "world_size: got 0, must be a whole"),
     "choice": ('{"type": "cifra"}', 'type: got "cifra", must be one of "cifar"'),
     "syncBN": ('{"type": "cifar", "syncBN": true, "num_clients": 5}', "got true with 5 clients"),
@@ -114,12 +115,24 @@ WRONG_OPTIONS = {
     "word": (["train"], 'got "train", must be --key=value'),
     "no value": (["--lr"], "lr: has no value"),
     "option for value": (["--lr", "--seed=1"], "lr: has no value"),
+    "no switch": (["--only_O"], 'command line: unknown key "only_O"; did you mean "only_0"'),
+    "switch for value": (["--only_0", "0.5"], "only_0: got 0.5, must be true or false"),
+    "None": (["--seed=None"], "seed: got null, must be a whole number"),
     "unknown": (["--lrr=1"], 'command line: unknown key "lrr"; did you mean "lr"'),
-    "dot": (["--defence.name=mean"], 'unknown key "defence.name"; only attack and defense nest'),
+    "dot": (["--defence.name=mean"], 'unknown key "defence.name"; did you mean "defense.name"'),
+    "outer": (["--atack.target=3"], 'unknown key "atack.target"; did you mean "attack.target"'),
+    "both parts": (["--atack.taget=3"], 'did you mean "attack.target"'),
+    "flat": (["--data.path=3"], 'unknown key "data.path"; did you mean "data_path"'),
+    "no nest": (["--batch_size.x=3"], 'did you mean "batch_size"'),
+    "nested and alone": (["--atack.target"], "atack.target: has no value"),
     "inner": (["--attack.name=label_flip", "--attack.soure=1"], 'did you mean "source"'),
     "null attack": (["--attack.source=3"], "attack.source: there is no attack, give --attack.name"),
     "word for number": (["--lr=fast"], 'command line: lr: got "fast"'),
     "NaN": (["--lr=NaN"], 'lr: got "NaN"'),
+    "dots": (["--lr=1.0.0"], 'lr: got "1.0.0"'),
+    "a dot": (["--lr=."], 'lr: got "."'),
+    "very large": (["--lr=.1e999"], "lr: got Infinity"),
+    "long": (["--lr=0" + 5000 * "9"], 'lr: got "0999'),
     "both": ([LABEL_FLIP, "--attack.clients=[0]", "--attack.fraction=1"], "must be one of the two"),
     "negative": ([LABEL_FLIP, "--attack.clients=[-1]"], "must be a list of whole numbers from 0"),
     "rule": (["--defense.name=krummm"], 'defense.name: got "krummm", must be one of'),
@@ -137,8 +150,12 @@ def test_a_wrong_option_is_refused(options: list[str], message: str, tmp_path: P
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.json: cannot be read: No such file"):
         read_config(Arguments(config=str(tmp_path / "none.json")), TABLES)
-    with pytest.raises(ConfigError, match="config: is missing, try --config="):
-        read_config(Arguments(), TABLES)
+
+
+def test_no_config_is_the_main_jobs() -> None:
+    given, places = read_config(parse_arguments([]), TABLES)
+    assert given == read_config(Arguments(config="configs/cifar.json"), TABLES)[0]
+    assert places.of("lr") == str(ROOT / "configs" / "cifar.json")
 
 
 def test_command_line_beats_file_beats_default(tmp_path: Path) -> None:
@@ -147,6 +164,34 @@ def test_command_line_beats_file_beats_default(tmp_path: Path) -> None:
     )
     assert (config.lr, config.seed, config.augment, config.batch_size) == (1e-3, 7, False, 64)
     assert (config.name, config.num_clients, config.model_name) == ("c", 3, "net")
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        (["--only_0"], {"only_0": True}),
+        (["--syncBN", "--lr", "1", "--freeze_layers"], {"syncBN": True, "freeze_layers": True}),
+        (["--only_0", "False", "--syncBN=True"], {"only_0": False, "syncBN": True}),
+        (["--freeze_layers=False", "--only_0=true"], {"freeze_layers": False, "only_0": True}),
+        (["--model_name=mnist_Net"], {"model_name": "mnist_net"}),
+        (["--model_name=Net", "--type=MNIST"], {"model_name": "net", "type": "mnist"}),
+        (["--weights=None", "--attack=None"], {"weights": None, "attack": None}),
+        (["--lrf=0"], {"lrf": 0.0}),
+    ],
+)
+def test_the_articles_spelling_is_taken(
+    options: list[str], keys: dict[str, Any], tmp_path: Path
+) -> None:
+    config = read(tmp_path, {"type": "cifar"}, *options)
+    assert {key: getattr(config, key) for key in keys} == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "lr"), [(".01", 0.01), ("1.", 1.0), ("+.5e-1", 0.05), ("1e-3", 1e-3), ("01", 1.0)]
+)
+def test_a_number_is_one_however_it_is_typed(text: str, lr: float, tmp_path: Path) -> None:
+    config = read(tmp_path, {"type": "cifar"}, f"--lr={text}", "--data_path=.01", "--name=True")
+    assert (config.lr, config.data_path, config.name) == (lr, ".01", "True")
 
 
 def test_the_last_of_several_options_wins_and_text_stays_text(tmp_path: Path) -> None:
@@ -206,6 +251,16 @@ def test_a_fraction_that_is_nobody_is_a_warning(tmp_path: Path) -> None:
     config, places = read_file(path)
     (warning,) = idle_keys(config, places)
     assert "attack.fraction: has no effect here: 0.1 of 3 clients is nobody" in warning
+
+
+def test_a_fraction_from_the_command_line_is_blamed_there(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"type": "cifar", "attack": FLIP}))
+    given, places = read_config(
+        parse_arguments([f"--config={path}", "--attack.fraction=0.04"]), TABLES
+    )
+    (warning,) = idle_keys(resolve(given), places)
+    assert warning.startswith("command line: attack.fraction: has no effect here: 0.04 of 3")
 
 
 def test_clients_and_fraction_replace_each_other(tmp_path: Path) -> None:

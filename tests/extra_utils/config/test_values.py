@@ -17,6 +17,7 @@ from extra_utils.config.values import Count, Range, check_value, describe
         (3, float, 3.0),
         (True, bool, True),
         ("x", Literal["x", "y"], "x"),
+        ("Mnist_Net", Literal["net", "mnist_net"], "mnist_net"),
         (None, int | None, None),
         (2, Count | None, 2),
         ([1, 2], list[Count], [1, 2]),
