@@ -169,11 +169,14 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
 
     from extra_utils.model import new_model
     from extra_utils.training.start_weights import prepare_weights
-    from my_data_loader import make_shards
+    from my_data_loader import check_last_batches, make_shards
 
     with torch.device("meta"):  # shapes only: the parent must not compute before it forks
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
-    notes = [*prepare_weights(config, model), *make_shards(config, dataset).notes()]
+    partition = make_shards(config, dataset)
+    with places.named():
+        check_last_batches(config, model, partition.shards, dataset.image_shape[1])
+    notes = [*prepare_weights(config, model), *partition.notes()]
     if launcher.is_main:
         for note in notes:
             print(f"note: {note}")

@@ -8,6 +8,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
+from extra_utils.basics.errors import WrongKey
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.partition import Indices, Partition, cut_to_shortest, partition
@@ -32,6 +33,28 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
     if config.syncBN:
         found = cut_to_shortest(found, labels, dataset.info.class_names, generator)
     return replace(found, shards=[chosen[own] for own in found.shards])
+
+
+def check_last_batches(config: Config, model: nn.Module, shards: list[Indices], side: int) -> None:
+    """A WrongKey where a client has a batch of one image, and the model cannot train on one.
+
+    ``model``: the config's, on the meta device, where a batch norm knows of how many values it is.
+    """
+    sizes = [len(shard) for shard in shards]
+    alone = [client for client, size in enumerate(sizes) if (size - 1) % config.batch_size == 0]
+    if not alone or config.syncBN or config.freeze_layers:
+        return
+    channels = next(model.parameters()).shape[1]
+    try:
+        model(torch.empty(1, channels, side, side, device="meta"))
+    except ValueError:
+        larger = range(config.batch_size + 1, max(sizes) + 1)
+        cures = (b for b in larger if all((size - 1) % b for size in sizes))
+        got = f"which leaves client {alone[0]} a batch of one image of its {sizes[alone[0]]}"
+        where = f"{config.model_name} cannot train on one of {side} x {side} pixels"
+        right = f"must be one that leaves more ({next(cures, 'none')} does), or larger images"
+        text = f"got {config.batch_size}, {got}, and {where}; {right}"
+        raise WrongKey("batch_size", text) from None
 
 
 def choose_test_images(config: Config, dataset: Dataset) -> Indices:

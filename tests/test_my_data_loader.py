@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from extra_utils.basics.errors import WrongKey
+from extra_utils.model import new_model
 from federal_defense.attacks import Poisoned
 from my_data_loader import (
     Normalizer,
     TestLoader,
     TrainLoader,
+    check_last_batches,
     choose_eval_images,
     choose_test_images,
     crop,
@@ -59,6 +63,24 @@ def test_shards_are_cut_for_common_steps_at_random_and_each_class_is_told() -> N
     (note,) = found.notes()
     total = 6000 - 3 * length
     assert note == f"syncBN: {total} images are left out, so that all take equal steps: {lost}"
+
+
+CAN = [{"freeze_layers": True}, {"syncBN": True}, {"batch_size": 6}, {"model_name": "mnist_net"}]
+
+
+@pytest.mark.parametrize("keys", [{}, *CAN])
+def test_a_batch_of_one_is_refused_only_where_the_model_cannot_train_on_it(
+    keys: dict[str, object],
+) -> None:
+    config = make_config(**({"type": "folder", "model_name": "resnet18", "batch_size": 5} | keys))
+    side = 16 if keys.get("model_name") else 8
+    with torch.device("meta"):
+        model = new_model(config, 10, 3, side)
+    state = {name: value.shape for name, value in model.state_dict().items()}
+    shards = [np.arange(12), np.arange(6), np.arange(5)]
+    with contextlib.nullcontext() if keys else pytest.raises(WrongKey, match="of its 6, and"):
+        check_last_batches(config, model, shards, side)
+    assert {name: value.shape for name, value in model.state_dict().items()} == state
 
 
 def test_the_evaluation_images_are_some_of_the_test_images() -> None:

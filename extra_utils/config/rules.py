@@ -54,6 +54,10 @@ def check_classes(config: Config, class_names: list[str]) -> None:
 
 def check_sizes(config: Config, name: str, num_train: int, num_test: int) -> None:
     """A WrongKey where the data set of this name has too few images for what is asked."""
+    if not num_test:
+        right = "must have a test part, or a class of two images"
+        text = f"got {config.data_path}, which leaves no image for the test; {right}"
+        raise WrongKey("data_path", text)
     for key, available in (("num_train", num_train), ("num_test", num_test)):
         wanted = getattr(config, key) or 0
         if wanted > available:
