@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, report
+from extra_utils.basics.errors import ENDINGS, ConfigError, open_streams, printable, report, say
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Arguments, Places, parse_arguments, read_config
@@ -28,7 +28,7 @@ from federal_defense.rules.table import TABLES, check_bounds, check_num_classes,
 if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
 
-BELOW_THE_BARS = "\n\n" if sys.stderr.isatty() else ""
+BELOW_THE_BARS = "\n\n" if sys.stderr and sys.stderr.isatty() else ""
 
 
 def main(argv: list[str]) -> int:
@@ -61,7 +61,7 @@ def federate(arguments: Arguments, launcher: Launcher) -> None:
     assert data_folder is not None, "the main process is the first of its machine"
     with run_folder(config, arguments, is_restart=launcher.is_restart) as (run_dir, job):
         if advice := advise_on_cores(config, available_cores()):
-            print(f"note: {advice}")
+            say(f"note: {advice}")
         if job is None:
             print(f"the run has finished its {config.global_epochs} rounds")
         else:
@@ -69,7 +69,7 @@ def federate(arguments: Arguments, launcher: Launcher) -> None:
 
         # the pictures
         draw(run_dir, config, data_folder)
-    print(f"run folder: {run_dir}")
+    say(f"run folder: {run_dir}")
 
 
 def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
@@ -140,11 +140,11 @@ def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Pl
     config = with_drawn_attackers(config)
     if launcher.is_main:
         if arguments.notice:
-            print(arguments.notice)
+            say(arguments.notice)
         if launcher.world_size is not None:
             print(f"world_size: {launcher.world_size}, torchrun's")
         for warning in filter(None, [*warnings, warn_of_attackers(config)]):
-            print(f"warning: {warning}", file=sys.stderr)
+            say(f"warning: {warning}", sys.stderr)
     return config, places
 
 
@@ -179,10 +179,11 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
     notes = [*prepare_weights(config, model), *partition.notes()]
     if launcher.is_main:
         for note in notes:
-            print(f"note: {note}")
+            print("note:", "\n".join(map(printable, note.split("\n"))))
     return folder
 
 
 if __name__ == "__main__":
+    open_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the ranks are ended too
     sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,9 @@
-"""How a run can end early; each message is complete in itself."""
+"""How a run can end early; each message is complete in itself, and can be printed anywhere."""
 
 import json
+import os
 import sys
+from typing import TextIO
 
 SHOWN_LENGTH = 60  # a longer value is cut in messages
 
@@ -41,9 +43,27 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Prints one line, whatever is in the names that it holds."""
+    print(printable(text), file=stream, flush=True)
+
+
+def open_streams() -> None:
+    """Standard output and error take what they cannot encode, and may have been closed.
+
+    Call this first: a file opened before would get a closed one's number, and what is said.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
+        if mode == "w":
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 def describe_os_error(error: OSError) -> str:
     """The file, and what the system says of it: ``runs/a/model.pth: No space left on device``."""
-    where = f"{error.filename}: " if error.filename else ""
+    where = f"{printable(str(error.filename))}: " if error.filename else ""
     return f"{where}{error.strerror or error}"
 
 
@@ -53,5 +73,6 @@ ENDINGS = (ConfigError, RunFailed, ClientFailed, OSError)  # of a command, with 
 def report(error: Exception, above: str = "") -> int:
     """Says why a command ends (``above`` it what keeps off progress bars); its exit status."""
     text = describe_os_error(error) if isinstance(error, OSError) else str(error)
-    print(f"{above}error: {text}", file=sys.stderr)
+    lines = [text] if isinstance(error, ConfigError) else text.split("\n")
+    print(f"{above}error:", "\n".join(map(printable, lines)), file=sys.stderr)
     return 2 if isinstance(error, ConfigError) else 1

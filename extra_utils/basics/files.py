@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.errors import ConfigError, say
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
 LOCK_PATIENCE_S = 10.0  # for the ranks of a killed run to be gone
@@ -70,7 +70,7 @@ def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
     with _opened(folder) as handle:
         end = time.monotonic() + LOCK_PATIENCE_S
         if waiting and not _lock(handle):
-            print(waiting, file=sys.stderr, flush=True)
+            say(waiting, sys.stderr)
         while not _lock(handle):
             if not waiting and time.monotonic() > end:
                 raise ConfigError(f"{folder}: another run is at work in it")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extra_utils.basics.errors import describe_os_error
+from extra_utils.basics.errors import describe_os_error, say
 from extra_utils.basics.files import used_alone
 from extra_utils.data.folders import CACHE_NAME
 from extra_utils.my_dataset import Dataset, check_whole, save_dataset
@@ -42,7 +42,7 @@ def find_or_build(root: Path, source: Source) -> Path:
         if not (reason := damage_of(folder)):
             return folder
         if folder.exists():
-            print(f"note: {folder} is damaged and is made again: {reason}", file=sys.stderr)
+            say(f"note: {folder} is damaged and is made again: {reason}", sys.stderr)
         for left_over in root.glob(f"{BUILDING}*"):  # of a run that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         place = tempfile.TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True)
@@ -79,5 +79,5 @@ def make_cache_root(data_path: Path) -> Path:
         reason = str(error)
     root = Path(tempfile.mkdtemp(prefix="fl-cache-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
-    print(f"note: {reason}; the cache is in {root}, for this run only", file=sys.stderr)
+    say(f"note: {reason}; the cache is in {root}, for this run only", sys.stderr)
     return root

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.errors import ConfigError, printable
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
@@ -50,7 +50,8 @@ def prepare_data(config: Config) -> tuple[Path, str]:
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
-        notice = BANNER.format(line="=" * 88, wanted=wanted, reason=reason, cure=cure)
+        shown = {"reason": printable(str(reason)), "cure": printable(cure)}
+        notice = BANNER.format(line="=" * 88, wanted=wanted, **shown)
     built_in = _find_source(replace(config, type="synthetic"))
     return find_or_build(root, built_in), notice
 

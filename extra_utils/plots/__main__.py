@@ -7,7 +7,7 @@ python -m extra_utils.plots runs/a runs/b ...   # compare them in one figure and
 import sys
 from pathlib import Path
 
-from extra_utils.basics.errors import ENDINGS, report
+from extra_utils.basics.errors import ENDINGS, open_streams, report
 from extra_utils.plots.draw import compare_runs, draw_run
 
 
@@ -28,4 +28,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    open_streams()
     sys.exit(main(sys.argv[1:]))

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from extra_utils.basics.errors import printable, say
 from extra_utils.basics.files import write_whole
 from extra_utils.plots import curves, matrices
 from extra_utils.plots.curves import HONEST
@@ -55,7 +56,7 @@ def draw_run(folder: Path) -> None:
     if run.summary:
         save(matrices.draw_confusion(run, run.summary), folder / "confusion_matrix.png")
     else:
-        print(f"note: {folder}: the run has not ended: no confusion matrix", file=sys.stderr)
+        say(f"note: {folder}: the run has not ended: no confusion matrix", sys.stderr)
 
 
 def compare_runs(folders: list[Path]) -> str:
@@ -72,7 +73,7 @@ def compare_runs(folders: list[Path]) -> str:
     figure.suptitle(", ".join(sorted({run.run["dataset"] for run in runs})))
     path = folders[0].parent / "comparison.png"
     save(figure, path)
-    return f"{table(groups)}\n\ncomparison: {path}"
+    return f"{table(groups)}\n\ncomparison: {printable(str(path))}"
 
 
 def group_by_setting(runs: list[RunData]) -> Groups:

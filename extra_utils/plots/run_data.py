@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.basics.errors import ConfigError, describe_os_error
+from extra_utils.basics.errors import ConfigError, describe_os_error, say
 from extra_utils.config.reader import read_json
 from extra_utils.config.values import CountOrZero, Range, check_value
 from extra_utils.run.metrics import FILE_NAME, Row, read_metrics
@@ -80,7 +80,7 @@ def read_run(folder: Path) -> RunData:
     if more := problems[MOST_PROBLEMS:]:
         problems = [*problems[:MOST_PROBLEMS], f"{len(more)} more"]
     for problem in problems:
-        print(f"note: left out: {problem}", file=sys.stderr)
+        say(f"note: left out: {problem}", sys.stderr)
     points = sorted(by_kind["point"], key=itemgetter("round", "step"))
     clients = sorted(by_kind["client"], key=itemgetter("round", "client"))
     rounds = sorted(by_kind["round"], key=itemgetter("round"))

@@ -5,12 +5,13 @@ and all ranks run the same function. torch is imported when the ranks start.
 """
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import RunFailed
+from extra_utils.basics.errors import RunFailed, printable
 from extra_utils.config.keys import Config
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ class Job:
     def hint(self) -> str:
         """How to go on; nothing where the folder is gone."""
         is_there = self.run_dir.is_dir()
-        return f"resume with: python main.py --resume {self.run_dir}" if is_there else ""
+        place = printable(shlex.quote(str(self.run_dir)))
+        return f"resume with: python main.py --resume {place}" if is_there else ""
 
 
 RankFunction = Callable[["Ranks", Path, Job], None]  # ranks, this machine's data folder, the job

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, report
+from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, open_streams, report
 from extra_utils.basics.files import write_whole
 from extra_utils.config.reader import parse_arguments
 from federal_defense.benchmark.plan import Cell, Plan, read_plan
@@ -82,5 +82,6 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    open_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run is ended too
     sys.exit(main(sys.argv[1:]))
