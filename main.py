@@ -59,7 +59,8 @@ def federate(arguments: Arguments, launcher: Launcher) -> None:
         launcher.start(run, config, data_folder, None)
         return
     assert data_folder is not None, "the main process is the first of its machine"
-    with run_folder(config, arguments, is_restart=launcher.is_restart) as (run_dir, job):
+    known = fingerprint(data_folder)
+    with run_folder(config, known, arguments, is_restart=launcher.is_restart) as (run_dir, job):
         if advice := advise_on_cores(config, available_cores()):
             say(f"note: {advice}")
         if job is None:
@@ -84,13 +85,13 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     # the same on every rank; the model of round 0, or of the last round of a run that goes on
     config, dataset = job.config, open_dataset(data_folder)
     model = build_model(config, dataset, ranks)
-    ranks.check_equal(fingerprint(data_folder) | {"start weights": checksum_of(model)})
-    done, rule_state = restore(ranks, model, job.run_dir, identity(config))
+    ranks.check_equal((known := fingerprint(data_folder)) | {"start weights": checksum_of(model)})
+    done, rule_state = restore(ranks, model, job.run_dir, whose := identity(config, known))
 
     # rank 0 alone writes and speaks
     recorder: MainRecorder | SilentRecorder = SilentRecorder(ranks)
     if ranks.is_main:
-        recorder = MainRecorder(ranks, config, job.run_dir, done)
+        recorder = MainRecorder(ranks, config, job.run_dir, done, whose)
     observer = recorder.observer
     clients = Clients(config, dataset, model, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)

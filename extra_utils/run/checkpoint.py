@@ -15,7 +15,7 @@ from extra_utils.basics.errors import ConfigError, show
 from extra_utils.basics.files import write_whole, written_beside
 from extra_utils.distributed_utils import Ranks
 
-FORMAT = 3
+FORMAT = 4
 NAME = "checkpoint.pth"
 Identity = dict[str, Any]  # what a run must go on with; objects may be nested
 

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,23 @@ from extra_utils.config.reader import Arguments, Places, Tables, read_config
 from extra_utils.processes.launch import Job
 from extra_utils.run.metrics import FILE_NAME, read_metrics
 
-FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every")  # not in the result
+PATHS = ("data_path", "output_dir")  # of the data their content counts, and not where they lie
+FREE_KEYS = (
+    "global_epochs",
+    "world_size",
+    "timeout_s",
+    "checkpoint_every",
+    *PATHS,
+)  # not in the result
 
 
 @contextlib.contextmanager
 def run_folder(
-    config: Config, arguments: Arguments, *, is_restart: bool
+    config: Config, data: dict[str, Any], arguments: Arguments, *, is_restart: bool
 ) -> Iterator[tuple[Path, Job | None]]:
     """The run's folder, held against other runs meanwhile, and what is to do; None where all is.
 
+    ``data``: the fingerprint of its data set. The paths in its config are absolute from here on.
     A run goes on where the user asks for it, and where torchrun starts a group again. Raises
     ConfigError, before it writes there, where the folder is in use or the run cannot go on.
     """
@@ -32,14 +41,14 @@ def run_folder(
     known = arguments.resume or (arguments.run_dir if is_restart else None)
     is_resumed = known is not None and (Path(known) / "config.json").exists()
     run_dir = Path(known) if known and is_resumed else make_run_folder(config, arguments.run_dir)
+    config = with_absolute_paths(config)
     job: Job | None = Job(config, run_dir)
     with used_alone(run_dir):
         if not is_resumed:
             check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
-        elif is_finished(run_dir, config):
-            job = None
         else:
-            load_checkpoint(run_dir / NAME, identity(config))  # raises before any process starts
+            load_checkpoint(run_dir / NAME, identity(config, data))  # raises before ranks start
+            job = None if is_finished(run_dir, config) else job
         remove_partial_files(run_dir)
         text = json.dumps(to_json(config), indent=2, ensure_ascii=False) + "\n"
         write_whole(run_dir / "config.json", text.encode())
@@ -122,7 +131,15 @@ def is_finished(run_dir: Path, config: Config) -> bool:
     return not problems and ends == [("round", config.global_epochs), ("summary", None)]
 
 
-def identity(config: Config) -> dict[str, Any]:
+def with_absolute_paths(config: Config) -> Config:
+    """So that they mean the same wherever the run goes on."""
+    keys = PATHS if config.weights in (None, "imagenet") else (*PATHS, "weights")
+    absolute: dict[str, Any] = {key: str(Path(getattr(config, key)).absolute()) for key in keys}
+    return replace(config, **absolute)
+
+
+def identity(config: Config, data: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint is kept with: all that the result depends on."""
     keys = to_json(config)
-    return {"config": {key: value for key, value in keys.items() if key not in FREE_KEYS}}
+    stay = {key: value for key, value in keys.items() if key not in FREE_KEYS}
+    return {"config": stay, "data": data}

@@ -17,8 +17,7 @@ from extra_utils.distributed_utils import Ranks
 from extra_utils.model import num_parameters
 from extra_utils.my_dataset import Dataset
 from extra_utils.run import metrics
-from extra_utils.run.checkpoint import checkpoint_beside, save_model
-from extra_utils.run.folder import identity
+from extra_utils.run.checkpoint import Identity, checkpoint_beside, save_model
 from extra_utils.run.metrics import Row
 from extra_utils.run.progress import Observer, Progress
 from extra_utils.training.evaluation import Evaluation
@@ -30,9 +29,13 @@ PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds
 class MainRecorder:
     """Writes the run down, and feeds the bars."""
 
-    def __init__(self, ranks: Ranks, config: Config, run_dir: Path, done: int | None) -> None:
-        """``done``: the last round of a run that goes on; None for a new one."""
+    def __init__(
+        self, ranks: Ranks, config: Config, run_dir: Path, done: int | None, identity: Identity
+    ) -> None:
+        """``done``: the last round of a run that goes on, None for a new one. ``identity``: what
+        its checkpoints are kept with."""
         self._ranks, self._config, self._run_dir = ranks, config, run_dir
+        self._identity = identity
         self.observer = Progress(ranks.heartbeat, config.global_epochs, done or 0)
         self._stopwatch = Stopwatch()
         self.lap = self._stopwatch.lap
@@ -76,8 +79,8 @@ class MainRecorder:
         checkpoint: AbstractContextManager[None] = nullcontext()
         every = config.checkpoint_every
         if result and every and (round_index % every == 0 or round_index == config.global_epochs):
-            whose = identity(config)
-            checkpoint = checkpoint_beside(self._run_dir, model, round_index, whose, result.rule)
+            whose, rule = self._identity, result.rule
+            checkpoint = checkpoint_beside(self._run_dir, model, round_index, whose, rule)
         with checkpoint:  # it lies ready, and takes its place once the rows are written
             self.lap("save")
             row = metrics.make_row(

@@ -41,11 +41,21 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_go_on_keeps_its_config(tmp_path: Path) -> None:
     run_dir = tmp_path / "r"
-    with run_folder(CONFIG, Arguments(run_dir=str(run_dir)), is_restart=False):
+    with run_folder(CONFIG, {}, Arguments(run_dir=str(run_dir)), is_restart=False):
         before = (run_dir / "config.json").read_bytes()
     (run_dir / "checkpoint.pth").write_bytes(b"cut off")
     longer = make_config(type="cifar", name="mine", global_epochs=99)
-    resume = run_folder(longer, Arguments(resume=str(run_dir)), is_restart=False)
+    resume = run_folder(longer, {}, Arguments(resume=str(run_dir)), is_restart=False)
     with pytest.raises(ConfigError, match="is no whole checkpoint"), resume:
         pass
     assert (run_dir / "config.json").read_bytes() == before
+
+
+def test_paths_of_a_run_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for weights, stays in (("w.pth", str(tmp_path / "w.pth")), ("imagenet", "imagenet")):
+        config = make_config(name="mine", weights=weights, model_name="resnet18")
+        with run_folder(config, {}, Arguments(run_dir=weights[:2]), is_restart=False) as (_, job):
+            assert job is not None
+            paths = (job.config.data_path, job.config.output_dir, job.config.weights)
+            assert paths == (str(tmp_path / "data"), str(tmp_path / "runs"), stays)
