@@ -52,13 +52,12 @@ def federate(arguments: Arguments, launcher: Launcher) -> None:
     config, places = checked_config(arguments, launcher)
 
     # the data set and the start weights, found and cached once on each machine
-    data_folder = prepared_data(config, places, launcher) if launcher.prepares_data else None
+    data_folder = prepared_data(config, places, launcher) if launcher.prepares_data else Path()
 
     # the ranks, and in them the rounds; the main process has the run's folder and decides for all
     if not launcher.is_main:
         launcher.start(run, config, data_folder, None)
         return
-    assert data_folder is not None, "the main process is the first of its machine"
     known = fingerprint(data_folder)
     with run_folder(config, known, arguments, is_restart=launcher.is_restart) as (run_dir, job):
         if advice := advise_on_cores(config, available_cores()):
@@ -120,13 +119,15 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     from client import sample_rows
     from extra_utils.plots.curves import ATTACKER
     from extra_utils.plots.draw import draw_run, save
+    from extra_utils.plots.run_data import readable
     from extra_utils.utils import draw_samples
 
     dataset = open_dataset(data_folder)
     draw_run(run_dir)
     title = f"{config.name}: {dataset.info.name}, labels trained on"
     rows = sample_rows(config, dataset)
-    save(draw_samples(rows, dataset.info.class_names, title, ATTACKER), run_dir / "samples.png")
+    names = [readable(name) for name in dataset.info.class_names]
+    save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
 
 
 def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Places]:
@@ -178,9 +179,8 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
     with places.named():
         check_last_batches(config, model, partition.shards, dataset.image_shape[1])
     notes = [*prepare_weights(config, model), *partition.notes()]
-    if launcher.is_main:
-        for note in notes:
-            print("note:", "\n".join(map(printable, note.split("\n"))))
+    for note in notes if launcher.is_main else []:
+        print("note:", "\n".join(map(printable, note.split("\n"))))
     return folder
 
 

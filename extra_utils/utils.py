@@ -1,6 +1,7 @@
 """The split into training and validation, the class table, and the image viewer."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 8  # images in a row of the viewer
+LETTERS = 18  # of a class's name that are as wide as an image
 
 
 def split_by_class(
@@ -45,7 +47,9 @@ def draw_samples(
     """
     from matplotlib.figure import Figure  # not before the ranks are done: they have no use for it
 
-    figure = Figure(figsize=(1.35 * COLUMNS, 1.75 * len(rows) + 0.6))
+    names = [in_lines(name) for name in names]
+    most = max(name.count("\n") for name in names)  # line breaks: up to two names stand on an image
+    figure = Figure(figsize=(1.35 * COLUMNS, (1.75 + 0.27 * most) * len(rows) + 0.6))
     figure.suptitle(title)
     for row, (client, samples) in enumerate(rows.items()):
         for column, (image, true, trained) in enumerate(zip(*samples, strict=True)):
@@ -60,6 +64,12 @@ def draw_samples(
             axes.spines[:].set(color=color, linewidth=2 if is_changed else 0.5)
     figure.tight_layout()
     return figure
+
+
+def in_lines(name: str) -> str:
+    """A long name in lines as wide as an image, broken behind its words where they are short."""
+    width = LETTERS if name.isascii() else LETTERS // 2
+    return "\n".join(re.findall(rf".{{1,{width - 1}}}(?:[-_ ]|$)|.{{1,{width}}}", name))
 
 
 def pick_samples(true: Labels, trained: Labels, generator: np.random.Generator) -> Labels:

@@ -42,7 +42,7 @@ def draw_curves(run: RunData, key: str) -> Figure:
     draw_global(axes, run, key)
     axes.set(xlabel="round", ylabel=LABELS[key], title=f"{run.title}, {key}")
     axes.grid(alpha=0.3)
-    axes.legend()
+    place_legend(axes, longest=45)
     return figure
 
 
@@ -100,3 +100,11 @@ def draw_global(axes: Axes, run: RunData, key: str) -> None:
         success = column(run.rounds, "attack_success_rate")
         axes.plot(places, recall, "v-", color="grey", label=f"global, recall of {source}")
         axes.plot(places, success, "^:", color="grey", label=f"global, {source} taken for {target}")
+
+
+def place_legend(axes: Axes, longest: int) -> None:
+    """Inside, where it covers least; below, where a label has more letters than ``longest``."""
+    labels = axes.get_legend_handles_labels()[1]
+    is_below = max(map(len, labels), default=0) > longest
+    below = {"loc": "upper left", "bbox_to_anchor": (0, -0.14), "borderaxespad": 0}
+    axes.legend(**(below if is_below else {}))

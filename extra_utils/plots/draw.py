@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from extra_utils.basics.errors import printable, say
 from extra_utils.basics.files import write_whole
 from extra_utils.plots import curves, matrices
-from extra_utils.plots.curves import HONEST
+from extra_utils.plots.curves import HONEST, place_legend
 from extra_utils.plots.run_data import RunData, column, read_run
 
 CHINESE_FONTS = ["Noto Sans CJK SC", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS"]
@@ -69,7 +69,7 @@ def compare_runs(folders: list[Path]) -> str:
             draw_group(axes, name, group, key, HONEST[number % len(HONEST)])
         axes.set(xlabel="round", ylabel=label, ylim=(0, 100))
         axes.grid(alpha=0.3)
-    figure.axes[0].legend()
+    place_legend(figure.axes[0], longest=30)
     figure.suptitle(", ".join(sorted({run.run["dataset"] for run in runs})))
     path = folders[0].parent / "comparison.png"
     save(figure, path)

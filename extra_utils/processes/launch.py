@@ -54,9 +54,7 @@ class Launcher:
         """Whether this is the one process of its machine that finds the data."""
         return self.local_rank == 0
 
-    def start(
-        self, function: RankFunction, config: Config, data: Path | None, job: Job | None
-    ) -> None:
+    def start(self, function: RankFunction, config: Config, data: Path, job: Job | None) -> None:
         """``function(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
 
         A rank of torchrun's that did not prepare data or job is given the others'. Raises RunFailed

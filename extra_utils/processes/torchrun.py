@@ -37,9 +37,7 @@ class TorchrunRank:
         self._store: Any = None  # torch's
         self._job: Any = None
 
-    def run(
-        self, threads: int, function: Callable[..., None], data_folder: Path | None, job: Any
-    ) -> None:
+    def run(self, threads: int, function: Callable[..., None], data_folder: Path, job: Any) -> None:
         """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
         setup = Setup(threads, "env://", self._heartbeats)
         try:
@@ -54,7 +52,7 @@ class TorchrunRank:
         raise RunFailed(self._with_hint(reason))
 
     def _work(
-        self, ranks: Ranks, function: Callable[..., None], data_folder: Path | None, job: Any
+        self, ranks: Ranks, function: Callable[..., None], data_folder: Path, job: Any
     ) -> None:
         self._store = ranks.store
         self._exchange()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from extra_utils.plots.draw import save
 from extra_utils.utils import draw_samples, pick_samples
@@ -26,3 +28,22 @@ def test_the_viewer_draws_colour_and_grey_images(tmp_path: Path) -> None:
         rows = {"client 0": (images, labels, flipped)}
         save(draw_samples(rows, ["cat", "dog"], "title", "red"), tmp_path / "s.png")
         assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", ["Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot", "花" * 30])
+def test_long_names_cover_neither_each_other_nor_images(name: str) -> None:
+    labels = np.arange(8) % 2
+    samples = (np.zeros((8, 8, 8, 3), dtype=np.uint8), labels, 1 - labels)
+    rows = {f"client {number}": samples for number in range(3)}
+    figure = draw_samples(rows, [name, name[::-1]], "title", "red")
+    figure.draw_without_rendering()
+    titles = [axes.title.get_window_extent() for axes in figure.axes]
+    images = [axes.get_window_extent() for axes in figure.axes]
+    for row in range(3):
+        in_row = titles[8 * row : 8 * row + 8]
+        assert all(left.x1 < right.x0 for left, right in pairwise(in_row))
+    assert all(titles[i + 8].y1 < images[i].y0 for i in range(16))
+    assert all(image.height > 80 for image in images)
+    title = figure._suptitle  # type: ignore[attr-defined]
+    assert title.get_window_extent().y0 > titles[0].y1

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.transforms import BboxBase
 
 from extra_utils.plots.__main__ import main
-from extra_utils.plots.draw import draw_run
+from extra_utils.plots.draw import compare_runs, draw_run
 from extra_utils.plots.run_data import read_run
 from tests.extra_utils.plots.conftest import Shown, copy_run
 
@@ -80,6 +82,31 @@ def test_many_clients_are_a_band_and_arrows(
     assert "client 7, local (attacker)" in labels
     arrows = shown.figures["class_mean.png"].axes[0].collections[0]
     assert arrows.get_offsets().tolist() == [[-0.6, 7.0]]  # type: ignore[union-attr]
+
+
+def test_the_legend_covers_no_curve_when_names_are_long(
+    finished_run: Path, tmp_path: Path, shown: Shown
+) -> None:
+    run = copy_run(finished_run, tmp_path / "copy")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows[0]["class_names"] = [f"Tomato___Tomato_Yellow_Leaf_Curl_Virus{c}" for c in range(10)]
+    (run / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    compare_runs([run, copy_run(run, tmp_path / "other", name="a" * 60)])
+    draw_run(run)
+    for name in ("accuracy.png", "comparison.png"):
+        figure = shown.figures[name]
+        figure.draw_without_rendering()
+        axes = figure.axes[0]
+        assert legend_of(axes).y1 < axes.xaxis.label.get_window_extent().y0
+    draw_run(finished_run)
+    axes = shown.figures["accuracy.png"].axes[0]
+    assert legend_of(axes).y0 > axes.get_window_extent().y0
+
+
+def legend_of(axes: Axes) -> BboxBase:
+    legend = axes.get_legend()
+    assert legend is not None
+    return legend.get_window_extent()
 
 
 def test_a_dollar_in_a_name_is_a_dollar(finished_run: Path, tmp_path: Path) -> None:
