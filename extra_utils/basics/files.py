@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from extra_utils.basics.errors import ConfigError, say
 PARTIAL = ".partial"  # ends the name of a file that is being written
 LOCK_PATIENCE_S = 10.0  # for the ranks of a killed run to be gone
 LOCK_POLL_S = 0.1
+_KEPT: list[int] = []  # handles of the folders that this process keeps
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -76,6 +78,25 @@ def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
                 raise ConfigError(f"{folder}: another run is at work in it")
             time.sleep(LOCK_POLL_S)
         yield
+
+
+def keep(folder: Path) -> None:
+    """Holds the folder against ``remove_unused``, until this process and all children are gone."""
+    if sys.platform != "win32":
+        import fcntl
+
+        _KEPT.append(os.open(folder, os.O_RDONLY))
+        fcntl.flock(_KEPT[-1], fcntl.LOCK_SH)
+
+
+def remove_unused(folder: Path, aside: Path) -> bool:
+    """Removes a folder that nobody keeps, by way of another name; whether it did."""
+    with contextlib.suppress(OSError), _opened(folder) as handle:
+        if _lock(handle):
+            folder.rename(aside)  # at once, so that nobody finds a part of it
+            shutil.rmtree(aside, ignore_errors=True)
+            return True
+    return False
 
 
 @contextlib.contextmanager

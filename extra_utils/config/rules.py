@@ -75,17 +75,19 @@ def check_sizes(config: Config, name: str, num_train: int, num_test: int) -> Non
 def idle_keys(config: Config, places: Places) -> list[str]:
     """A warning for each key that was given, is not at its default, and changes nothing."""
     is_resnet = config.model_name.startswith("resnet")
+    is_own, is_made = config.type in ("flower", "folder"), config.type == "synthetic"
+    never = f"{'your own' if is_own else 'synthetic'} images are never fetched nor replaced"
     idle = {
         "alpha": (config.partition != "dirichlet", 'partition is not "dirichlet"'),
         "shards_per_client": (config.partition != "shards", 'partition is not "shards"'),
         "lrf": (config.local_epochs == 1, "with one local epoch the rate stays at lr"),
         "eval_size": (config.eval_points == 0, "eval_points is 0"),
         "only_0": (config.eval_points == 0, "eval_points is 0"),
-        "image_size": (config.type not in ("flower", "folder"), f"{config.type} has its own size"),
+        "image_size": (not is_own, f"{config.type} has its own size"),
         "stem": (not is_resnet, "the model is no ResNet"),
         "syncBN": (not is_resnet or config.freeze_layers, "no batch norm is trained"),
-        "download": (config.type == "synthetic", "synthetic images are made, not loaded"),
-        "offline_data": (config.type == "synthetic", "synthetic images are never missing"),
+        "download": (is_own or is_made, never),
+        "offline_data": (is_own or is_made, never),
     }
     found = {
         key: f"has no effect here: {reason}"

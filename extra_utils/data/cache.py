@@ -1,6 +1,7 @@
 """The cache of data sets on disk: built once, whole or not at all, safe when two runs build it."""
 
 import atexit
+import contextlib
 import hashlib
 import json
 import os
@@ -13,33 +14,32 @@ from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import describe_os_error, say
-from extra_utils.basics.files import used_alone
+from extra_utils.basics.files import keep, remove_unused, used_alone
 from extra_utils.data.folders import CACHE_NAME
-from extra_utils.my_dataset import Dataset, check_whole, save_dataset
+from extra_utils.my_dataset import INFO, Dataset, check_whole, save_dataset
 
 FORMAT = 5  # goes up when the files or what is in them change
-BUILDING = ".building-"  # begins the name of a folder that is being built
+BUILDING = ".building-"  # begins the name of a folder that is being built, or removed
+MOST_KEPT = 6  # data sets; the others are removed, those used longest ago first
 
 
 @dataclass(frozen=True)
 class Source:
     """A data set that can be built: what makes it what it is, and how."""
 
-    made_from: dict[str, Any]  # equal dictionaries stand for equal data sets
+    made_from: Callable[[], dict[str, Any]]  # equal dictionaries stand for equal data sets
     build: Callable[[], Dataset]
 
 
 def find_or_build(root: Path, source: Source) -> Path:
     """The cache folder of a data set, built when it is not there or damaged.
 
-    Of two runs that need it at once, the second waits for the first.
+    Of two runs that need it at once, the second waits for the first. It stays while we use it.
     """
-    text = json.dumps({"format": FORMAT, **source.made_from}, sort_keys=True)
-    folder = root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-    if not damage_of(folder):
+    if not damage_of(folder := _place_of(root, source)):
         return folder
     with used_alone(root, f"note: waiting for another run that fills the cache {root}"):
-        if not (reason := damage_of(folder)):
+        if not (reason := damage_of(folder := _place_of(root, source))):
             return folder
         if folder.exists():
             say(f"note: {folder} is damaged and is made again: {reason}", sys.stderr)
@@ -48,10 +48,34 @@ def find_or_build(root: Path, source: Source) -> Path:
         place = tempfile.TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True)
         with place as building:
             save_dataset(Path(building), source.build())
+            folder = _place_of(root, source)  # what was downloaded is there only now
             if folder.exists():
                 shutil.rmtree(folder)
             Path(building).rename(folder)
+        keep(folder)
+        _remove_old(root)
     return folder
+
+
+def _place_of(root: Path, source: Source) -> Path:
+    """The data set's folder; where it is there, it is in use by us from now on."""
+    text = json.dumps({"format": FORMAT, **source.made_from()}, sort_keys=True)
+    folder = root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    with contextlib.suppress(OSError):  # not there, or another user's
+        keep(folder)
+        os.utime(folder)
+    return folder
+
+
+def _remove_old(root: Path) -> None:
+    """All but the data sets that were used last and those that a run uses."""
+    folders = [path for path in root.iterdir() if (path / INFO).is_file()]
+    too_many = len(folders) - MOST_KEPT
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
+        if too_many > 0 and remove_unused(folder, root / f"{BUILDING}{folder.name}"):
+            too_many -= 1
+            text = f"note: {folder} is removed: the cache keeps {MOST_KEPT} data sets"
+            print(text, file=sys.stderr)
 
 
 def damage_of(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """What lies in a folder of images: its parts, its classes, its files, and what is left aside."""
 
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,9 @@ TRAIN = ("train", "training")  # in any case of letters
 TEST = ("test", "testing", "val", "valid", "validation")  # the first of these that is there
 CACHE_NAME = ".fl-cache"
 MOST_NAMED = 10  # of what is left aside; the others are counted
+PIECES, PIECE = 8, 8192  # that are looked at of a file, and their bytes; a smaller file is whole
+
+Stamp = tuple[str, int, int, int]  # a file's path, its bytes, its time in ns, a checksum
 
 
 @dataclass
@@ -20,7 +24,7 @@ class ImageFolder:
     folder: Path
     class_names: list[str]
     labels: list[int] = field(default_factory=list)
-    stamps: list[tuple[str, int, int]] = field(default_factory=list)  # path, bytes, time in ns
+    stamps: list[Stamp] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # links that leave the folder
     unused: list[str] = field(default_factory=list)  # folders that are no classes
 
@@ -80,10 +84,8 @@ def scan_folder(folder: Path) -> ImageFolder:
     return found
 
 
-def _scan(
-    folder: str, below_root: str, root: str, found: ImageFolder
-) -> Iterator[tuple[str, int, int]]:
-    """Every file below a class's folder: its path from the root, its bytes, its time in ns."""
+def _scan(folder: str, below_root: str, root: str, found: ImageFolder) -> Iterator[Stamp]:
+    """Every file below a class's folder, by its path from the root."""
     for entry in os.scandir(folder):
         path = f"{below_root}{os.sep}{entry.name}"
         if entry.is_dir(follow_symlinks=False):
@@ -97,7 +99,21 @@ def _scan(
             kind = "a link to no file in" if entry.is_symlink() else "no file, in"
             found.refused.append(f"{entry.path}: {kind} {root}")
         else:
-            yield path, entry.stat().st_size, entry.stat().st_mtime_ns
+            size = entry.stat().st_size
+            yield path, size, entry.stat().st_mtime_ns, checksum_of(entry.path, size)
+
+
+def checksum_of(path: str | Path, size: int, pieces: int = PIECES) -> int:
+    """Of pieces spread over the file; 0 where it cannot be read, which its decoding will tell."""
+    checksum = 0
+    try:
+        with open(path, "rb", buffering=0) as file:
+            for place in range(0, size, max(PIECE, size // max(pieces, 1))):
+                file.seek(place)
+                checksum = zlib.crc32(file.read(PIECE), checksum)
+    except OSError:
+        return 0
+    return checksum
 
 
 def _is_no_class(name: str) -> bool:

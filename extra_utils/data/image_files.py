@@ -35,7 +35,7 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
 
     Raises ConfigError where a class has no usable image.
     """
-    paths = [f"{found.folder}{os.sep}{name}" for name, _, _ in found.stamps]
+    paths = [f"{found.folder}{os.sep}{name}" for name, *_ in found.stamps]
     images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
     labels: list[int] = []
     problems, remarks = list(found.refused), Counter[str]()

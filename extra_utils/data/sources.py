@@ -3,12 +3,19 @@
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from extra_utils.basics.errors import ConfigError, printable
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
-from extra_utils.data.folders import check_layout, find_parts, scan_class_names, scan_parts
+from extra_utils.data.folders import (
+    check_layout,
+    checksum_of,
+    find_parts,
+    scan_class_names,
+    scan_parts,
+)
 from extra_utils.data.image_files import decode_folder
 from extra_utils.data.official import OFFICIAL, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
@@ -17,6 +24,7 @@ from extra_utils.processes.child import Unavailable
 from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
+CIFAR_FOLDER = "cifar10"
 VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
 FLOWERS = "https://download.tensorflow.org/example_images/flower_photos.tgz"
 BANNER = """\
@@ -42,10 +50,14 @@ def prepare_data(config: Config) -> tuple[Path, str]:
     Returns its folder, and what the user must know of it ("" for nothing). Raises ConfigError where
     it is not to be had and ``offline_data`` does not help out.
     """
-    root = make_cache_root(Path(config.data_path))
+    root, passed_over = make_cache_root(Path(config.data_path)), _passed_over(config)
     try:
-        return find_or_build(root, _find_source(config)), ""
-    except Unavailable as reason:
+        found = find_or_build(root, _find_source(config))
+        if passed_over:
+            print(f"note: {passed_over}; it is not used")
+        return found, ""
+    except Unavailable as error:
+        reason = f"{passed_over}; {error}" if passed_over else str(error)
         wanted, cure = OFFICIAL[config.type].title, _cure(config)
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
@@ -56,13 +68,22 @@ def prepare_data(config: Config) -> tuple[Path, str]:
     return find_or_build(root, built_in), notice
 
 
+def _passed_over(config: Config) -> str:
+    """Why CIFAR-10's folder of images is there and not used, else ""."""
+    folder = Path(config.data_path) / CIFAR_FOLDER
+    if config.type != "cifar" or not folder.is_dir() or find_parts(folder):
+        return ""
+    names = ", ".join(scan_class_names(folder)) or "no folder"
+    return f"{folder} holds {names}; must hold train/ and test/"
+
+
 def _cure(config: Config) -> str:
     """What to put where."""
     official = OFFICIAL[config.type]
     if not official.archive:
         return f"To use it, put its four idx files, packed or not, into {config.data_path}/."
     return (
-        f"To use it, put its images into {config.data_path}/cifar10/train/<class>/ and "
+        f"To use it, put its images into {config.data_path}/{CIFAR_FOLDER}/train/<class>/ and "
         f".../test/<class>/, or torchvision's {official.folder} into {config.data_path}/."
     )
 
@@ -71,7 +92,7 @@ def _folder_of_images(config: Config) -> Path | None:
     """The folder that holds the classes, or two parts; None for torchvision's files."""
     data_path = Path(config.data_path)
     if config.type in OFFICIAL:
-        folder = data_path / "cifar10"
+        folder = data_path / CIFAR_FOLDER
         is_used = config.type == "cifar" and folder.is_dir() and find_parts(folder)
         return folder if is_used else None
     if not data_path.is_dir():
@@ -87,17 +108,23 @@ def _folder_of_images(config: Config) -> Path | None:
 def _find_source(config: Config) -> Source:
     if config.type == "synthetic":
         made_from = {"source": "synthetic", "seed": config.seed}
-        return Source(made_from, lambda: make_synthetic(config.seed))
+        return Source(lambda: made_from, lambda: make_synthetic(config.seed))
     if folder := _folder_of_images(config):
         if config.type == "cifar":
             return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
         side = config.image_size or PHOTO_SIDE
         return _folder_source(folder.resolve().name, folder, side, config.seed)
     official, data_path = OFFICIAL[config.type], Path(config.data_path)
-    files = find_idx_files(official, data_path)
-    stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    made_from = {"source": "official", "name": official.title, "files": stamps}
-    return Source(made_from, lambda: load_official(official, data_path, download=config.download))
+
+    def made_from_files() -> dict[str, Any]:
+        files = find_idx_files(official, data_path)
+        sizes = [path.stat().st_size for path in files]
+        whole = [checksum_of(path, size, size) for path, size in zip(files, sizes, strict=True)]
+        return {"source": "official", "name": official.title, "files": whole}
+
+    return Source(
+        made_from_files, lambda: load_official(official, data_path, download=config.download)
+    )
 
 
 def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
@@ -126,4 +153,4 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
         mean, std = describe_pixels(splits[0].images)
         return Dataset(DatasetInfo(name, False, class_names, mean, std), *splits)
 
-    return Source(made_from, read_folders)
+    return Source(lambda: made_from, read_folders)

@@ -263,6 +263,20 @@ def test_a_fraction_from_the_command_line_is_blamed_there(tmp_path: Path) -> Non
     assert warning.startswith("command line: attack.fraction: has no effect here: 0.04 of 3")
 
 
+@pytest.mark.parametrize("kind", ["flower", "folder", "synthetic"])
+def test_what_is_for_torchvisions_data_sets_has_no_effect_on_others(
+    kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"type": kind, "download": False, "offline_data": "synthetic"}))
+    config, places = read_file(path)
+    whose = "synthetic" if kind == "synthetic" else "your own"
+    reason = f"has no effect here: {whose} images are never fetched nor replaced"
+    assert idle_keys(config, places) == [
+        f"{path}: {key}: {reason}" for key in ("download", "offline_data")
+    ]
+
+
 def test_clients_and_fraction_replace_each_other(tmp_path: Path) -> None:
     config = read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack.fraction=0.4")
     assert config.attack is not None

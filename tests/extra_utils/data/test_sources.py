@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +62,23 @@ def test_a_changed_image_is_read_again(tmp_path: Path) -> None:
     assert open_dataset(after).test.images[0].max() == 0
 
 
+@pytest.mark.parametrize("side", [32, 600])  # of a few kilobytes, and of a megabyte
+def test_changed_pixels_are_seen_though_name_size_and_time_are_the_same(
+    side: int, tmp_path: Path
+) -> None:
+    write_folders(tmp_path)
+    path = tmp_path / "cifar10" / "test" / "a" / "0.bmp"
+    path.with_suffix(".png").unlink()
+    config = replace(CONFIG, data_path=str(tmp_path))
+    seen = []
+    for color in ("black", "white"):
+        Image.new("RGB", (side, side), color).save(path)
+        os.utime(path, (1, 1))
+        folder, _ = prepare_data(config)
+        seen.append(int(open_dataset(folder).test.images[0].max()))
+    assert seen == [0, 255]
+
+
 def test_a_file_that_is_no_image_is_named_and_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -88,6 +107,40 @@ def test_missing_data_is_an_error_that_says_what_to_put_where(tmp_path: Path) ->
     assert "download is false" in message
     assert "\n" not in message
     assert list((tmp_path / ".fl-cache").iterdir()) == []
+
+
+PARTS = {
+    "train": "holds train; must hold train/ and test/",
+    "Val": "holds Val; must hold train/ and test/",
+    "train/cat": "holds train; must hold train/ and test/",
+    ".": "holds no folder; must hold train/ and test/",
+    "cat": "holds cat; must hold train/ and test/",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), PARTS.items(), ids=PARTS)
+def test_a_folder_of_images_that_is_not_used_is_named_with_the_reason(
+    name: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cifar10" / name).mkdir(parents=True)
+    config = replace(CONFIG, data_path=str(tmp_path))
+    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/cifar10 {reason}; ")) as caught:
+        prepare_data(config)
+    assert f"{tmp_path}/cifar-10-batches-py is not there" in str(caught.value)
+    _, notice = prepare_data(replace(config, offline_data="synthetic"))
+    assert f"Why: {tmp_path}/cifar10 {reason}; {tmp_path}/cifar-10-batches-py is not" in notice
+
+
+def test_a_folder_of_images_is_not_passed_over_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(data_sources, "find_or_build", lambda *_: tmp_path)  # torchvision's files
+    (tmp_path / "cifar10" / "train").mkdir(parents=True)
+    prepare_data(replace(CONFIG, data_path=str(tmp_path)))
+    out = capsys.readouterr().out
+    assert out == (
+        f"note: {tmp_path}/cifar10 holds train; must hold train/ and test/; it is not used\n"
+    )
 
 
 def test_missing_data_can_be_replaced_by_synthetic_images_with_a_banner(tmp_path: Path) -> None:
