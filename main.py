@@ -7,12 +7,11 @@
 torch is imported where it is first needed: a wrong config is refused without waiting for it.
 """
 
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, open_streams, printable, report, say
+from extra_utils.basics.errors import ENDINGS, ConfigError, prepare_process, report, say
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Arguments, Places, parse_arguments, read_config
@@ -180,11 +179,10 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
         check_last_batches(config, model, partition.shards, dataset.image_shape[1])
     notes = [*prepare_weights(config, model), *partition.notes()]
     for note in notes if launcher.is_main else []:
-        print("note:", "\n".join(map(printable, note.split("\n"))))
+        say(f"note: {note}")
     return folder
 
 
 if __name__ == "__main__":
-    open_streams()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the ranks are ended too
+    prepare_process()
     sys.exit(main(sys.argv[1:]))

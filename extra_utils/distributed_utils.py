@@ -120,7 +120,11 @@ def process_group(
     if init_method != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
         os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     with heartbeat.waiting():
-        store, _, _ = next(rendezvous(init_method, rank, world_size))
+        if init_method == "env://":
+            store, _, _ = next(rendezvous(init_method, rank, world_size))
+        else:  # as rendezvous does, which would cut the file's name at a ? or #
+            path = init_method.removeprefix("file://")
+            store = dist.FileStore(path, world_size)  # type: ignore[attr-defined]
         # torchrun's store outlives a restart, and with it the addresses of the ranks that died
         store = dist.PrefixStore(f"attempt {restarts}", store)  # type: ignore[attr-defined]
         dist.init_process_group(

@@ -83,6 +83,14 @@ def read_rows(run_dir: Path, kind: str | None = None) -> list[Row]:
     return [row for row in rows if kind is None or row["kind"] == kind]
 
 
+def is_past_round(run_dir: Path, number: int) -> bool:
+    """Whether a run that is at work has written down this round; its checkpoint comes at once."""
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+    last = json.loads(lines[-1]) if lines else {}
+    return bool(last.get("round", -1) >= number) and (run_dir / "checkpoint.pth").exists()
+
+
 def rows_without_times(run_dir: Path) -> list[Row]:
     """What two equal runs must have in common."""
     measured = ("seconds", "bytes_per_rank")

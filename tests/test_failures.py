@@ -16,7 +16,15 @@ import torch
 from PIL import Image
 
 from extra_utils.basics.files import used_alone
-from tests.helpers import ROOT, processes_of, read_rows, run_main, start_main, write_config
+from tests.helpers import (
+    ROOT,
+    is_past_round,
+    processes_of,
+    read_rows,
+    run_main,
+    start_main,
+    write_config,
+)
 
 
 def test_a_diverging_client_ends_the_run_by_name(finished_run: Path, tmp_path: Path) -> None:
@@ -42,7 +50,7 @@ def start_long_run(
         "--global_epochs=100000", *options, start_new_session=True,
     )  # fmt: skip
     for _ in range(600):
-        if (run_dir / "checkpoint.pth").exists():
+        if is_past_round(run_dir, 1):
             break
         time.sleep(0.1)
     ranks = [pid for pid in processes_of(run_dir) if pid != process.pid]

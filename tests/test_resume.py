@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import (
+    is_past_round,
     processes_of,
     read_rows,
     rows_without_times,
@@ -58,8 +60,7 @@ def stop_after_round(config: Path, run_dir: Path, number: int) -> None:
     """Starts a run and kills it all once the checkpoint of a round stands."""
     process = start_main(f"--config={config}", f"--run_dir={run_dir}", stdout=subprocess.DEVNULL)
     for _ in range(600):
-        rounds = read_rows(run_dir, "round") if (run_dir / "checkpoint.pth").exists() else []
-        if len(rounds) > number:
+        if is_past_round(run_dir, number):
             break
         time.sleep(0.02)
     for pid in processes_of(run_dir):
@@ -106,13 +107,74 @@ def test_rows_after_the_checkpoint_are_written_again_and_cut_off_ones_too(
     assert_equal_runs(run_dir, undisturbed)
 
 
-@pytest.mark.slow
-def test_without_a_checkpoint_the_run_begins_again(undisturbed: Path, tmp_path: Path) -> None:
+def assert_needs_a_checkpoint(run_dir: Path, *options: str) -> None:
+    before = {path: path.read_bytes() for path in run_dir.iterdir()}
+    done = run_main(f"--resume={run_dir}", *options)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rf"error: {run_dir}: has no checkpoint.pth, so it cannot go on after round \d; a new run "
+        rf"with its settings: python main.py --config {run_dir}/config.json\n",
+        done.stderr,
+    )
+    assert {path: path.read_bytes() for path in run_dir.iterdir()} == before
+
+
+def test_rounds_without_a_checkpoint_are_not_wiped(undisturbed: Path, tmp_path: Path) -> None:
+    """Lost, or never kept; in no case the run begins again in its folder."""
     run_dir = tmp_path / "r"
     stop_after_round(undisturbed / "config.json", run_dir, 1)
     (run_dir / "checkpoint.pth").unlink()
+    assert_needs_a_checkpoint(run_dir)
+    kept, none = write_config(tmp_path, eval_points=0, checkpoint_every=0), tmp_path / "none"
+    assert run_main(f"--config={kept}", f"--run_dir={none}").returncode == 0
+    assert run_main(f"--resume={none}").returncode == 0  # draws the pictures again
+    assert_needs_a_checkpoint(none, "--global_epochs=2")
+
+
+def test_a_run_that_fails_without_checkpoints_does_not_say_to_resume(tmp_path: Path) -> None:
+    config = write_config(tmp_path, eval_points=0, checkpoint_every=0)
+    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}", "--lr=1000000")
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: [^\n]* diverged[^\n]*\n", done.stderr)
+
+
+def test_a_run_killed_before_its_first_round_begins_again(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "r"
+    run_dir.mkdir()
+    shutil.copy(undisturbed / "config.json", run_dir)
+    rows = (undisturbed / "metrics.jsonl").read_text().splitlines()[:2]  # the run, and round 0
+    (run_dir / "metrics.jsonl").write_text("\n".join([*rows, '{"kind": "poi']))
     assert run_main(f"--resume={run_dir}").returncode == 0
     assert_equal_runs(run_dir, undisturbed)
+
+
+def test_a_run_killed_before_its_first_checkpoint_is_due_goes_on(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "r"
+    config = f"--config={undisturbed / 'config.json'}"
+    process = start_main(config, f"--run_dir={run_dir}", "--checkpoint_every=4")
+    while not is_past_round(run_dir, 1):
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    wait_until_gone(run_dir)
+    assert len(read_rows(run_dir, "round")) < 5
+    assert run_main(f"--resume={run_dir}").returncode == 0
+    assert_equal_runs(run_dir, undisturbed)
+
+
+def test_rows_that_the_checkpoint_counts_on_are_missed_before_anything_starts(
+    undisturbed: Path, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "r"
+    shutil.copytree(undisturbed, run_dir)
+    (run_dir / "metrics.jsonl").unlink()
+    done = run_main(f"--resume={run_dir}")
+    message = f"error: {run_dir}/metrics.jsonl: lacks round 6, which the checkpoint has\n"
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 WRONG = {

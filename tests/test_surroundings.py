@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, run_main, write_config
+from extra_utils.basics.errors import ConfigError, describe_os_error
+from extra_utils.processes import supervisor
+from extra_utils.processes.launch import Launcher, find_launcher
+from tests.helpers import ROOT, processes_of, run_main, start_main, write_config
 
 STRANGE, SHOWN = "目录\n\x1b[31m é", "\\u76ee\\u5f55\\n\\x1b[31m \\xe9"
 
@@ -54,3 +60,81 @@ def test_closed_streams_change_nothing(closed: str, data_path: Path, tmp_path: P
     assert (tmp_path / "r" / "samples.png").exists()
     assert "warning" not in done.stdout
     assert subprocess.run(shell, cwd=ROOT, capture_output=True).returncode == 2
+
+
+def test_torchruns_variables_left_over_are_no_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert find_launcher() == Launcher()
+    for name in names:
+        monkeypatch.setenv(name, "1")
+    assert find_launcher() == Launcher(1, 1, 1)
+    monkeypatch.setenv("RANK", "one")
+    with pytest.raises(ConfigError, match=r'^environment: RANK: got "one", must be'):
+        find_launcher()
+
+
+def test_two_runs_can_share_any_temporary_folder(data_path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a#b?c%20d"
+    folder.mkdir()
+    env = os.environ | {"TMPDIR": str(folder)}
+    config = write_config(tmp_path, data_path=str(data_path))
+    runs = [start_main(f"--config={config}", f"--run_dir={tmp_path / n}", env=env) for n in "rs"]
+    said = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert sorted(path.name for path in tmp_path.iterdir()) == [folder.name, "r", "s", "tiny.json"]
+    assert not list(folder.iterdir())
+
+
+def test_help_is_the_same_without_docstrings() -> None:
+    command = [sys.executable, "-OO", "main.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == run_main("--help").stdout, done.stderr
+
+
+class FullMemory:
+    """multiprocessing's context where /dev/shm has no room for a lock."""
+
+    def RawArray(self, _kind: str, values: list[int]) -> list[int]:
+        return values
+
+    def SimpleQueue(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_full_shared_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "process_context", FullMemory)
+    with pytest.raises(OSError, match="No space left") as caught:
+        supervisor.start_ranks(print, (), world_size=1, threads=1, timeout_s=1)
+    assert describe_os_error(caught.value) == "/dev/shm: No space left on device"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_run_that_is_told_to_end_leaves_no_temporary_folder(
+    number: signal.Signals, data_path: Path, tmp_path: Path
+) -> None:
+    process, folder = start_long(data_path, tmp_path)
+    os.kill(process.pid, number)
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert not list(folder.iterdir())
+    assert not processes_of(tmp_path / "r")
+
+
+def start_long(data_path: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
+    """A run that would take hours, once its first round is done, and its temporary folder."""
+    (folder := tmp_path / "tmp").mkdir()
+    config = write_config(tmp_path, data_path=str(data_path), global_epochs=100_000)
+    process = start_main(
+        f"--config={config}",
+        f"--run_dir={tmp_path / 'r'}",
+        env=os.environ | {"TMPDIR": str(folder)},
+    )
+    for _ in range(600):
+        if (tmp_path / "r" / "checkpoint.pth").exists():
+            break
+        time.sleep(0.1)
+    assert list(folder.iterdir())
+    return process, folder

@@ -17,7 +17,14 @@ import pytest
 
 from extra_utils.basics.files import used_alone
 from tests.extra_utils.data.test_image_files import make_folder, make_photo
-from tests.helpers import ROOT, processes_of, rows_without_times, run_main, write_config
+from tests.helpers import (
+    ROOT,
+    is_past_round,
+    processes_of,
+    rows_without_times,
+    run_main,
+    write_config,
+)
 
 
 def free_port() -> int:
@@ -60,7 +67,7 @@ def start_long(finished_run: Path, run_dir: Path, *options: str) -> tuple[Any, l
         "--global_epochs=100000", *options,
     )  # fmt: skip
     for _ in range(600):
-        if (run_dir / "checkpoint.pth").exists():
+        if is_past_round(run_dir, 1):
             break
         time.sleep(0.1)
     workers = [pid for pid in processes_of(run_dir) if pid != process.pid]
@@ -189,7 +196,7 @@ def test_a_killed_worker_is_started_again_and_the_run_goes_on(
         "--max-restarts=2", "--monitor-interval=0.1",
         f"--config={whole / 'config.json'}", f"--run_dir={run_dir}",
     )  # fmt: skip
-    while not (run_dir / "checkpoint.pth").exists():
+    while not is_past_round(run_dir, 1):
         assert process.poll() is None
         time.sleep(0.02)
     workers = [pid for pid in processes_of(run_dir) if pid != process.pid]

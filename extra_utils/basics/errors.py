@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from typing import TextIO
 
@@ -48,10 +49,11 @@ def say(text: str, stream: TextIO | None = None) -> None:
     print(printable(text), file=stream, flush=True)
 
 
-def open_streams() -> None:
+def prepare_process() -> None:
     """Standard output and error take what they cannot encode, and may have been closed.
 
-    Call this first: a file opened before would get a closed one's number, and what is said.
+    What ends a process at once ends this one in order, its ranks and folders too. Call this first:
+    a file opened before would get a closed stream's number, and what is said.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
@@ -59,6 +61,10 @@ def open_streams() -> None:
             setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
         if mode == "w":
             getattr(sys, name).reconfigure(errors="backslashreplace")
+    for name in ("SIGTERM", "SIGHUP"):  # SIGHUP: the terminal is closed; Windows has none
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def describe_os_error(error: OSError) -> str:

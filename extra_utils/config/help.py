@@ -57,14 +57,19 @@ def field_texts(kind: type) -> dict[str, str]:
 
 def parameter_rows(function: Callable[..., Any]) -> list[Row]:
     """The keys of one attack or rule, from its signature and the lines of its docstring."""
-    texts = dict(re.findall(r"^ *`(\w+)`: (.*)$", function.__doc__ or "", re.MULTILINE))
+    texts = dict(re.findall(r"^ *`(\w+)`: (.*)$", _docstring(function), re.MULTILINE))
     keys = parameters_of(function).items()
     return [(name, describe(hint), _default(value), texts[name]) for name, (hint, value) in keys]
 
 
 def summary(function: Callable[..., Any]) -> str:
     """The first line of the docstring."""
-    return (function.__doc__ or "").strip().splitlines()[0]
+    return _docstring(function).strip().splitlines()[0]
+
+
+def _docstring(function: Callable[..., Any]) -> str:
+    """From the source where ``python -OO`` keeps none."""
+    return function.__doc__ or inspect.getsource(function).split('"""')[1]
 
 
 def _default(default: Any, factory: Any = MISSING) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import RunFailed, printable
+from extra_utils.basics.errors import ConfigError, RunFailed, printable, show
 from extra_utils.config.keys import Config
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ class Job:
     run_dir: Path
 
     def hint(self) -> str:
-        """How to go on; nothing where the folder is gone."""
-        is_there = self.run_dir.is_dir()
+        """How to go on; nothing where the folder is gone, or no checkpoint was to be kept."""
+        can = self.run_dir.is_dir() and self.config.checkpoint_every
         place = printable(shlex.quote(str(self.run_dir)))
-        return f"resume with: python main.py --resume {place}" if is_there else ""
+        return f"resume with: python main.py --resume {place}" if can else ""
 
 
 RankFunction = Callable[["Ranks", Path, Job], None]  # ranks, this machine's data folder, the job
@@ -82,9 +82,15 @@ class Launcher:
 
 def find_launcher() -> Launcher:
     """From torchrun's environment; our own processes where main.py was started by itself."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return Launcher()
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
-    rank, local_rank, world_size = (int(os.environ[name]) for name in names)
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    return Launcher(rank, local_rank, world_size, restarts > 0)
+    if not {"TORCHELASTIC_RUN_ID", *names} <= os.environ.keys():
+        return Launcher()
+    rank, local_rank, world_size = map(_number, names)
+    return Launcher(rank, local_rank, world_size, _number("TORCHELASTIC_RESTART_COUNT") > 0)
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "0")
+    if not text.isdecimal():
+        raise ConfigError(f"environment: {name}: got {show(text)}, must be a whole number")
+    return int(text)

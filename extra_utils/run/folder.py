@@ -14,7 +14,7 @@ from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, 
 from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import Arguments, Places, Tables, read_config
 from extra_utils.processes.launch import Job
-from extra_utils.run.metrics import FILE_NAME, read_metrics
+from extra_utils.run.metrics import FILE_NAME, cut_metrics, read_metrics
 
 PATHS = ("data_path", "output_dir")  # of the data their content counts, and not where they lie
 FREE_KEYS = (
@@ -47,8 +47,13 @@ def run_folder(
         if not is_resumed:
             check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
         else:
-            load_checkpoint(run_dir / NAME, identity(config, data))  # raises before ranks start
-            job = None if is_finished(run_dir, config) else job
+            found = load_checkpoint(run_dir / NAME, identity(config, data))
+            if is_finished(run_dir, config):
+                job = None
+            elif found:
+                cut_metrics(run_dir, found.round_index)  # raises here, before any rank starts
+            else:
+                check_not_begun(run_dir)
         remove_partial_files(run_dir)
         text = json.dumps(to_json(config), indent=2, ensure_ascii=False) + "\n"
         write_whole(run_dir / "config.json", text.encode())
@@ -120,6 +125,16 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
         got = f"got {given.global_epochs}, must be at least the run's {stored.global_epochs}"
         raise ConfigError(f"command line: global_epochs: {got}")
     return given, places
+
+
+def check_not_begun(run_dir: Path) -> None:
+    """A ConfigError where rounds are done, of which a run without a checkpoint would lose all."""
+    rows, _ = read_metrics(run_dir) if (run_dir / FILE_NAME).is_file() else ([], [])
+    done = max((row["round"] for row in rows if row["kind"] == "round"), default=0)
+    if done:
+        lost = f"has no checkpoint.pth, so it cannot go on after round {done}"
+        cure = f"a new run with its settings: python main.py --config {run_dir / 'config.json'}"
+        raise ConfigError(f"{run_dir}: {lost}; {cure}")
 
 
 def is_finished(run_dir: Path, config: Config) -> bool:

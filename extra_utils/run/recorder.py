@@ -78,8 +78,9 @@ class MainRecorder:
         rows = [row for report in reports for row in self._client_rows(round_index, report)]
         checkpoint: AbstractContextManager[None] = nullcontext()
         every = config.checkpoint_every
-        if result and every and (round_index % every == 0 or round_index == config.global_epochs):
-            whose, rule = self._identity, result.rule
+        # of round 0 too: from then on, rounds without a checkpoint have lost it or never had one
+        if every and (round_index % every == 0 or round_index == config.global_epochs):
+            whose, rule = self._identity, result.rule if result else {}
             checkpoint = checkpoint_beside(self._run_dir, model, round_index, whose, rule)
         with checkpoint:  # it lies ready, and takes its place once the rows are written
             self.lap("save")

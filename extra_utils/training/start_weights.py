@@ -37,7 +37,7 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
         )
     left_out += [f"{name}: is not in the file" for name in own if name not in given]
     title = "of the weights these do not fit and are left out:"
-    return ["\n  ".join([title, *left_out])] if left_out else []
+    return [title, *(f"  {line}" for line in left_out)] if left_out else []
 
 
 def load_weights(model: nn.Module, config: Config) -> None:

@@ -7,14 +7,13 @@ Rules that need the number of attackers are told the true one.
 """
 
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, open_streams, report
+from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, prepare_process, report
 from extra_utils.basics.files import write_whole
 from extra_utils.config.reader import parse_arguments
 from federal_defense.benchmark.plan import Cell, Plan, read_plan
@@ -82,6 +81,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    open_streams()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the run is ended too
+    prepare_process()
     sys.exit(main(sys.argv[1:]))

@@ -27,8 +27,7 @@ def test_what_fits_is_loaded_and_the_rest_is_listed(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "w.pth")
     config = config_of(tmp_path / "w.pth")
     before = model.fc3.weight.clone()
-    (note,) = prepare_weights(config, model)
-    title, *left_out = note.split("\n  ")
+    title, *left_out = (line.strip() for line in prepare_weights(config, model))
     assert title == "of the weights these do not fit and are left out:"
     assert left_out == [
         "fc3.weight: has shape [10, 84], the model [7, 84]",
@@ -118,7 +117,7 @@ def test_imagenet_weights_at_hand_are_loaded_but_for_the_last_layer(
     path.parent.mkdir(parents=True)
     torch.save(theirs.state_dict(), path)
     model = new_model(config, 5, 3, 64)
-    (note,) = prepare_weights(config, model)
-    assert [line.split(":")[0] for line in note.split("\n  ")[1:]] == ["fc.weight", "fc.bias"]
+    lines = prepare_weights(config, model)[1:]
+    assert [line.strip().split(":")[0] for line in lines] == ["fc.weight", "fc.bias"]
     load_weights(model, config)
     assert torch.equal(model.state_dict()["conv1.weight"], theirs.state_dict()["conv1.weight"])
