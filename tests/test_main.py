@@ -322,3 +322,36 @@ def test_a_last_batch_of_one_trains_where_it_can(tmp_path: Path) -> None:
     config = write_config(tmp_path, **(keys | few))
     done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}")
     assert done.returncode == 0, done.stderr
+
+
+NAMES = {"Latin-1": b"caf\xe9", "a newline": b"a\nb", "a terminal's command": b"\x1b[2Jx"}
+SHOWN = {b"caf\xe9": "caf\\udce9", b"a\nb": "a\\nb", b"\x1b[2Jx": "\\x1b[2Jx"}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_class_and_a_folder_may_have_any_name(name: bytes, tmp_path: Path) -> None:
+    raw, shown = os.fsdecode(name), SHOWN[name]
+    photos = make_photos(tmp_path / raw, 5)
+    (photos / "a").rename(photos / raw)
+    (photos / raw / "no image").touch()
+    (photos / "b" / f".{raw}").mkdir()
+    keys = {"type": "folder", "data_path": ".", "image_size": 16, "world_size": 1}
+    config = write_config(tmp_path, num_train=None, num_test=None, **keys)
+    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}", cwd=photos)
+    assert done.returncode == 0, done.stderr
+    classes = json.loads((tmp_path / "r" / "class_indices.json").read_text(encoding="utf-8"))
+    assert sorted(classes.values()) == sorted([shown, "b"])
+    (row,) = read_rows(tmp_path / "r", "run")
+    assert row["dataset"] == shown
+    assert f"note: 1 folders are not used: b/.{shown}\n" in done.stdout
+    assert f"  .{os.sep}{shown}/no image: UnidentifiedImageError" in done.stdout
+
+
+@pytest.mark.parametrize("name", [b"a\nb", b"\x1b[2Jx"])
+def test_a_message_about_any_name_is_one_line(name: bytes, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(name) / "train").mkdir(parents=True)
+    config = write_config(tmp_path, type="folder", num_train=None, num_test=None)
+    done = run_main(f"--config={config}", f"--data_path={tmp_path / os.fsdecode(name)}")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert f"{tmp_path}/{SHOWN[name]} with train; must be" in done.stderr

@@ -74,8 +74,7 @@ def _remove_old(root: Path) -> None:
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
         if too_many > 0 and remove_unused(folder, root / f"{BUILDING}{folder.name}"):
             too_many -= 1
-            text = f"note: {folder} is removed: the cache keeps {MOST_KEPT} data sets"
-            print(text, file=sys.stderr)
+            say(f"note: {folder} is removed: the cache keeps {MOST_KEPT} data sets", sys.stderr)
 
 
 def damage_of(folder: Path) -> str:

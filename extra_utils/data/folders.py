@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extra_utils.basics.errors import ConfigError, printable
+from extra_utils.basics.errors import ConfigError, say
 
 TRAIN = ("train", "training")  # in any case of letters
 TEST = ("test", "testing", "val", "valid", "validation")  # the first of these that is there
@@ -60,8 +60,7 @@ def scan_parts(folder: Path) -> list[ImageFolder]:
     unused = _others(folder, [part.name for part in parts]) if parts else []
     if unused := sorted(unused + [path for part in found for path in part.unused]):
         more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
-        names = ", ".join(map(printable, unused[:MOST_NAMED]))
-        print(f"note: {len(unused)} folders are not used: {names}{more}")
+        say(f"note: {len(unused)} folders are not used: {', '.join(unused[:MOST_NAMED])}{more}")
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from extra_utils.basics.errors import ConfigError, printable
+from extra_utils.basics.errors import ConfigError, printable, say
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
@@ -40,7 +40,7 @@ def known_classes(config: Config) -> list[str]:
     if config.type == "synthetic":
         return CLASS_NAMES
     if folder := _folder_of_images(config):
-        return scan_class_names((find_parts(folder) or [folder])[0])
+        return list(map(printable, scan_class_names((find_parts(folder) or [folder])[0])))
     return OFFICIAL[config.type].class_names
 
 
@@ -54,7 +54,7 @@ def prepare_data(config: Config) -> tuple[Path, str]:
     try:
         found = find_or_build(root, _find_source(config))
         if passed_over:
-            print(f"note: {passed_over}; it is not used")
+            say(f"note: {passed_over}; it is not used")
         return found, ""
     except Unavailable as error:
         reason = f"{passed_over}; {error}" if passed_over else str(error)
@@ -62,7 +62,7 @@ def prepare_data(config: Config) -> tuple[Path, str]:
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
-        shown = {"reason": printable(str(reason)), "cure": printable(cure)}
+        shown = {"reason": printable(reason), "cure": printable(cure)}
         notice = BANNER.format(line="=" * 88, wanted=wanted, **shown)
     built_in = _find_source(replace(config, type="synthetic"))
     return find_or_build(root, built_in), notice
@@ -151,6 +151,7 @@ def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
             chosen = split_by_class(whole.labels, VALIDATION_RATE, stream(seed, Purpose.VALIDATION))
             splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
         mean, std = describe_pixels(splits[0].images)
-        return Dataset(DatasetInfo(name, False, class_names, mean, std), *splits)
+        info = DatasetInfo(printable(name), False, list(map(printable, class_names)), mean, std)
+        return Dataset(info, *splits)
 
     return Source(lambda: made_from, read_folders)
