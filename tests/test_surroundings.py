@@ -123,6 +123,33 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_folder(
     assert not processes_of(tmp_path / "r")
 
 
+def test_the_next_run_removes_what_killed_ones_left_and_nothing_else(
+    data_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "killed").mkdir()
+    living, folder = start_long(data_path, tmp_path)
+    killed, place = start_long(data_path, tmp_path / "killed")
+    killed.kill()
+    killed.communicate(timeout=30)
+    (left,) = place.iterdir()
+    (left := left.rename(folder / left.name)).joinpath("more").touch()
+    (folder / "fl-ranks-of-another").mkdir()
+    config = write_config(tmp_path, data_path=str(data_path))
+    env = os.environ | {"TMPDIR": str(folder)}
+    for _ in range(100):  # the killed one's ranks end when they see that their parent has
+        if not processes_of(tmp_path / "killed"):
+            break
+        time.sleep(0.1)
+    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 's'}", env=env)
+    assert done.returncode == 0, done.stderr
+    assert not left.exists()
+    assert living.poll() is None
+    assert len(list(folder.iterdir())) == 2
+    living.terminate()
+    living.communicate(timeout=30)
+    assert [path.name for path in folder.iterdir()] == ["fl-ranks-of-another"]
+
+
 def start_long(data_path: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
     """A run that would take hours, once its first round is done, and its temporary folder."""
     (folder := tmp_path / "tmp").mkdir()

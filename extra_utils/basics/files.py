@@ -4,12 +4,15 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError, say
 
+OWNED = ".owned"  # lies in a temporary folder that is left over when nobody holds it
+SHARED_MEMORY = Path("/dev/shm")  # on Linux; multiprocessing's locks lie there
 PARTIAL = ".partial"  # ends the name of a file that is being written
 LOCK_PATIENCE_S = 10.0  # for the ranks of a killed run to be gone
 LOCK_POLL_S = 0.1
@@ -100,6 +103,20 @@ def remove_unused(folder: Path, aside: Path) -> bool:
 
 
 @contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder of mode 700 for the block; those that killed runs of this user left go as well."""
+    for mark in Path(tempfile.gettempdir()).glob(f"{prefix}*/{OWNED}"):
+        with contextlib.suppress(OSError), _opened(mark.parent) as handle:
+            is_own = handle is not None and os.fstat(handle).st_uid == os.getuid()
+            if is_own and _lock(handle, where_unknown=False):
+                shutil.rmtree(mark.parent)
+    place = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    with place as name, used_alone(Path(name)):
+        (Path(name) / OWNED).touch()
+        yield Path(name)
+
+
+@contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int | None]:
     """A handle of the folder; None on Windows, where a folder cannot be opened."""
     if sys.platform == "win32":
@@ -112,14 +129,14 @@ def _opened(folder: Path) -> Iterator[int | None]:
         os.close(handle)
 
 
-def _lock(handle: int | None) -> bool:
-    """Tries for an open folder's lock; always ours where there are no locks."""
+def _lock(handle: int | None, *, where_unknown: bool = True) -> bool:
+    """Tries for an open folder's lock; ``where_unknown`` is the answer where there are none."""
     if sys.platform == "win32" or handle is None:
-        return True
+        return where_unknown
     import fcntl
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:  # others come from a network's file system that knows no locks
-        return not isinstance(error, BlockingIOError)
+        return where_unknown and not isinstance(error, BlockingIOError)
     return True

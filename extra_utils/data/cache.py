@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import describe_os_error, say
-from extra_utils.basics.files import keep, remove_unused, used_alone
+from extra_utils.basics.files import keep, remove_unused, temporary_folder, used_alone
 from extra_utils.data.folders import CACHE_NAME
 from extra_utils.my_dataset import INFO, Dataset, check_whole, save_dataset
 
@@ -100,7 +100,9 @@ def make_cache_root(data_path: Path) -> Path:
         reason = f"{root} is not writable"
     except OSError as error:
         reason = str(error)
-    root = Path(tempfile.mkdtemp(prefix="fl-cache-"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    root = stack.enter_context(temporary_folder("fl-cache-")) / CACHE_NAME
+    root.mkdir()
     say(f"note: {reason}; the cache is in {root}, for this run only", sys.stderr)
     return root

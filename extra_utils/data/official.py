@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extra_utils.basics.files import temporary_folder
 from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
 from extra_utils.processes.child import Unavailable, in_child
 
@@ -86,10 +87,9 @@ def _download(official: Official, data_path: Path) -> Dataset:
 
     Where data_path cannot be written, the files are unpacked for this run only.
     """
-    try:
+    place: contextlib.AbstractContextManager[str | Path] = temporary_folder("fl-data-")
+    with contextlib.suppress(OSError):
         place = tempfile.TemporaryDirectory(prefix=".downloading-", dir=data_path)
-    except OSError:
-        place = tempfile.TemporaryDirectory(prefix="fl-data-")
     with place as name:
         folder, top = Path(name), official.folder.split("/")[0]
         if official.archive and (data_path / official.archive).is_file():

@@ -7,22 +7,19 @@ the import: call ``start_ranks`` before any tensor operation.
 import os
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import connection
-from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
-from extra_utils.basics.files import naming
+from extra_utils.basics.files import SHARED_MEMORY, naming, temporary_folder
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import process_group
 from extra_utils.processes.machine import end_with_parent, is_stopped, process_context
 
-SHARED_MEMORY = Path("/dev/shm")  # on Linux; multiprocessing's locks lie there
 POLL_S = 0.1
 LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher was itself stopped
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
@@ -91,8 +88,8 @@ def start_ranks(
     seconds; no process is left behind in any case.
     """
     context: Any = process_context()
-    # the ranks find each other by a file, and not by a port, in a folder of mode 700
-    with tempfile.TemporaryDirectory(prefix="fl-ranks-", ignore_cleanup_errors=True) as folder:
+    # the ranks find each other by a file, and not by a port
+    with temporary_folder("fl-ranks-") as folder:
         with naming(SHARED_MEMORY):
             heartbeats, reports = Heartbeats(context, world_size), context.SimpleQueue()
         setup = Setup(threads, f"file://{folder}/ranks", heartbeats, reports)

@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_is_said(
 ) -> None:
     (tmp_path / ".fl-cache").mkdir(mode=0o500)
     root = make_cache_root(tmp_path)
-    assert root.name.startswith("fl-cache-")
+    assert root.parent.name.startswith("fl-cache-")
     note = f"note: {tmp_path}/.fl-cache is not writable; the cache is in {root}"
     assert note in capsys.readouterr().err
 
@@ -219,7 +219,7 @@ def test_a_file_in_place_of_the_folder_is_said(
 ) -> None:
     (tmp_path / "data").touch()
     root = make_cache_root(tmp_path / "data")
-    assert root.name.startswith("fl-cache-")
+    assert root.parent.name.startswith("fl-cache-")
     assert re.search(rf"note: .*data.*; the cache is in {root}", capsys.readouterr().err)
 
 
