@@ -120,9 +120,11 @@ class Clients:
         """Trains this rank's share of the round's clients, one after the other."""
         plan = self.plan(round_index, ranks.world_size)
         self._aggregation.begin(plan)
+        ranks.heartbeat.place(round_index)
         for client_id in plan.shares[ranks.rank]:
             client = self.make(client_id, round_index)
             self._aggregation.add(client.local_train(model, round_index))
+        ranks.heartbeat.place(round_index)  # what fails from here on is no client's fault
         return self._aggregation
 
     def make(self, client_id: int, round_index: int) -> Client:

@@ -110,20 +110,19 @@ class RuleRound:
         self._reports.put(update)
 
     def reduce(self, ranks: Ranks) -> RoundResult:
-        """Asks the rule. All ranks call this. Raises ClientFailed where it leaves nobody."""
+        """Asks the rule; where it leaves nobody, all stays as it is. All ranks call this."""
         ranks.all_reduce(self._reports.rows)
         own = map(self._kept.pop, self._plan.shares[ranks.rank])
         means = self._reports.columns()[1].contiguous().numpy()
         updates = KeptUpdates(ranks, self._plan, self._model, own, means)
         aggregate = self._rule(updates, self._state)
-        if not aggregate.weights.sum() > 0:
-            raise ClientFailed("the rule has left out every client of this round")
         step = updates.step(aggregate)
         del updates  # which are larger than what follows
         ranks.all_reduce(step)
         self._state = aggregate.state
         total, reports = self._model.from_blocks(step), self._reports.reports(aggregate)
-        return RoundResult(total, self._reports.counters(), reports, aggregate.state)
+        counters = self._reports.counters() if aggregate.weights.any() else self._model.counters
+        return RoundResult(total, counters, reports, aggregate.state)
 
 
 class KeptUpdates:

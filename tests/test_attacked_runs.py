@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import read_rows, run_main, run_tiny, write_config
+from tests.helpers import read_rows, run_tiny
 
 
 def test_a_backdoor_is_tested_on_stamped_images_of_the_other_classes(
@@ -39,12 +39,23 @@ def test_a_rule_that_filters_names_whom_it_left_out(tmp_path: Path, data_path: P
     assert (run_dir / "detection.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_rule_that_leaves_nobody_ends_the_run(tmp_path: Path, data_path: Path) -> None:
-    config = write_config(tmp_path, data_path=str(data_path), attack={"name": "label_flip",
-                          "clients": [0, 1, 2]}, defense={"name": "oracle"})  # fmt: skip
-    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}")
-    assert done.returncode == 1
-    assert "round 1): the rule has left out every client of this round\nresume" in done.stderr
+def test_a_round_of_which_a_rule_leaves_nobody_changes_nothing(
+    tmp_path: Path, data_path: Path
+) -> None:
+    attack = {"name": "label_flip", "clients": [0, 1, 2], "start_round": 2}
+    keys = {"attack": attack, "model_name": "resnet18", "num_train": 30, "batch_size": 8}
+    run_dir = run_tiny(tmp_path, data_path, defense={"name": "oracle"}, global_epochs=3,
+                       eval_points=0, **keys)  # fmt: skip
+    (untrained, first, second, third) = read_rows(run_dir, "round")
+    unchanged = [row["unchanged"] for row in (untrained, first, second, third)]
+    assert unchanged == [False, False, True, True]
+    for key in ("accuracy", "loss", "recall"):  # batch norm's statistics are the same too
+        assert first[key] == second[key] == third[key]
+    assert first["loss"] != untrained["loss"]
+    clients = [row for row in read_rows(run_dir, "client") if row["round"] == 3]
+    assert [(row["weight"], row["flagged"]) for row in clients] == 3 * [(0.0, True)]
+    note = "note: round 2: oracle has left out every client, so the model stays as it was\n"
+    assert note in (run_dir / "said").read_text()
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from extra_utils.aggregation.flat_model import WeightDiff
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.distributed_utils import Ranks
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
 from extra_utils.processes.machine import process_context
@@ -198,3 +199,20 @@ def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:
     assert images.shape == (8, 32, 32, 3)
     assert set(zip(true[true != trained], trained[true != trained], strict=True)) == {(1, 4)}
     assert np.array_equal(rows["client 0"][1], rows["client 0"][2])
+
+
+def test_a_rank_is_seen_in_its_round_and_with_the_client_that_it_trains() -> None:
+    """Of two ranks the second has no client in some rounds; between clients nobody has one."""
+    config, dataset = replace(CONFIG, clients_per_round=1, world_size=3), make_dataset()
+    heartbeats = Heartbeats(process_context(), 3)
+    observer = Observer(heartbeats.writer(2))
+    seen: list[str] = []
+    observer.train_batch = lambda: seen.append(heartbeats.describe(2))  # type: ignore[method-assign]
+    model = build_model(config, dataset)
+    clients = Clients(config, dataset, model, observer, {})
+    for round_index in range(1, 9):
+        seen.clear()
+        clients.train_share(Ranks(2, 3, observer.heartbeat), model, round_index)
+        is_drawn = 2 in clients.plan(round_index, 3).samples
+        assert set(seen) == ({f"rank 2 (client 2, round {round_index})"} if is_drawn else set())
+        assert heartbeats.describe(2) == f"rank 2 (round {round_index})"

@@ -107,7 +107,7 @@ def test_a_limit_on_the_size_of_files_ends_the_run(finished_run: Path, tmp_path:
         preexec_fn=limit(resource.RLIMIT_FSIZE, 100_000),
     )  # fmt: skip
     assert done.returncode == 1
-    assert re.search(r"round 1\): \S+/checkpoint.pth: File too large\nresume with", done.stderr)
+    assert re.search(r"first round\): \S+/checkpoint.pth: File too large\nresume with", done.stderr)
     assert "Traceback" not in done.stderr
     left = {path.name for path in (tmp_path / "r").iterdir()}
     assert left == {"config.json", "metrics.jsonl", "class_indices.json"}

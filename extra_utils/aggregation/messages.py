@@ -75,7 +75,7 @@ class Aggregate:
     [n, B] of all differences, which works on each coordinate by itself: [B].
     """
 
-    weights: Array  # [n], sums to 1; running statistics are averaged by it as well
+    weights: Array  # [n], sums to 1, or all 0; running statistics are averaged by it as well
     factors: Array | float = 1.0  # [n], shortens single differences
     per_coordinate: Callable[[Array], Array] | None = None
     flagged: NDArray[np.bool_] | None = None  # [n], by rules that leave clients out

@@ -72,7 +72,7 @@ class Heartbeats:
         return RankHeartbeat(self._cells, rank * len(Row()))
 
     def describe(self, rank: int) -> str:
-        """Where the rank is, for messages: ``rank 1 (client 1, round 3)``."""
+        """Where the rank is: ``rank 1 (client 1, round 3)``, ``rank 1 (round 3)``."""
         row = self.read(rank)
-        place = f"round {row.round_index}" if row.round_index else "before round 1"
+        place = f"round {row.round_index}" if row.round_index else "before its first round"
         return f"rank {rank} ({f'client {row.client}, ' if row.client != NO_CLIENT else ''}{place})"

@@ -65,6 +65,7 @@ SCHEMA: dict[str, Keys] = {
         **FIGURES,
         "recall": (list[Percent | None], "of each class"),
         **ATTACK_FIGURES,
+        "unchanged": (bool, "whether the rule left every client out: the model is as it was"),
         "bytes_per_rank": (CountOrZero, "what rank 0 put on the wire in this round"),
         "seconds": (dict, "of rank 0: `train`, `aggregate`, `evaluate`, `save`, which sum to it"),
     },

@@ -52,6 +52,10 @@ class Progress(Observer):
         self._rounds.update(1 if row["round"] else 0)
         self._rounds.refresh()
 
+    def note(self, text: str) -> None:
+        """A line above the bars."""
+        tqdm.write(f"note: {text}")
+
     def close(self) -> None:
         self._batches.close()
         self._rounds.close()

@@ -93,6 +93,7 @@ class MainRecorder:
                 **attack_rates(evaluation, config.attack),
                 backdoor_success_rate=evaluation.backdoor_success_rate,
                 detection=detection(reports, config.attackers(round_index)),
+                unchanged=bool(reports) and all(report.weight == 0 for report in reports),
                 bytes_per_rank=self._ranks.num_bytes,
                 seconds=self._stopwatch.restart(),
             )
@@ -100,6 +101,9 @@ class MainRecorder:
         self._rounds.append(row)
         self._ranks.num_bytes = 0
         self._ranks.heartbeat.beat()
+        if row["unchanged"]:
+            left_out = f"{config.defense.name} has left out every client"
+            self.observer.note(f"round {round_index}: {left_out}, so the model stays as it was")
         self.observer.end_round(row)
 
     def finish(self, model: nn.Module, evaluation: Evaluation) -> None:

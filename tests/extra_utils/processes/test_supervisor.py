@@ -98,7 +98,7 @@ for how in 5 * ["raise", "kill"]:
 def test_a_rank_that_fails_at_once_never_counts_as_finished() -> None:
     command = [sys.executable, "-c", AGAIN_AND_AGAIN]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    place = "rank 0 (before round 1)"
+    place = "rank 0 (before its first round)"
     raised, killed = f"{place}: RuntimeError: out of luck", f"{place} was killed by SIGKILL"
     assert done.stdout.splitlines() == 5 * [raised, killed]
 
