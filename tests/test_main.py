@@ -339,6 +339,11 @@ def test_a_class_and_a_folder_may_have_any_name(name: bytes, tmp_path: Path) -> 
     config = write_config(tmp_path, num_train=None, num_test=None, **keys)
     done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}", cwd=photos)
     assert done.returncode == 0, done.stderr
+    again = run_main(f"--resume={tmp_path / 'r'}", "--global_epochs=2")
+    assert again.returncode == 0, again.stderr
+    given = run_main(f"--config={config}", f"--run_dir={photos / '.r'}", f"--data_path={photos}")
+    assert given.returncode == 0, given.stderr
+    assert given.stdout.splitlines()[-1] == f"run folder: {tmp_path}/{shown}/.r"
     classes = json.loads((tmp_path / "r" / "class_indices.json").read_text(encoding="utf-8"))
     assert sorted(classes.values()) == sorted([shown, "b"])
     (row,) = read_rows(tmp_path / "r", "run")

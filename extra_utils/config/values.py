@@ -75,8 +75,9 @@ def _convert(value: object, hint: Any) -> Any:
         return None if any(item is None for item in items) else items
     if hint is float and type(value) is int and abs(value) <= LARGEST_COUNT:
         value = float(value)
-    # JSON knows no infinite number; files and their names hold no NUL and no half of a pair
+    # JSON knows no infinite number; files and their names hold no NUL, and no half of a pair but
+    # those that stand for the bytes of a name that is not UTF-8
     strange = isinstance(value, float) and not math.isfinite(value)
     if isinstance(value, str):
-        strange = any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
+        strange = re.search("[\0\ud800-\udc7f\udd00-\udfff]", value) is not None
     return value if type(value) is hint and not strange else None

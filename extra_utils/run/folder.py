@@ -56,7 +56,7 @@ def run_folder(
                 check_not_begun(run_dir)
         remove_partial_files(run_dir)
         text = json.dumps(to_json(config), indent=2, ensure_ascii=False) + "\n"
-        write_whole(run_dir / "config.json", text.encode())
+        write_whole(run_dir / "config.json", text.encode("utf-8", "backslashreplace"))
         try:
             yield run_dir, job
         finally:
