@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,14 @@ def start_main(*options: str, **how: Any) -> subprocess.Popen[str]:
     """Starts ``python main.py`` with these options from the project's root."""
     command = [sys.executable, str(ROOT / "main.py"), *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    if how.get("cwd", ROOT) != ROOT:
+        how["env"] = unmeasured(how.get("env", os.environ))
     return subprocess.Popen(command, **({"cwd": ROOT} | pipes | how))
+
+
+def unmeasured(env: Mapping[str, str]) -> dict[str, str]:
+    """Without what measures the coverage: it takes a working directory for the project's root."""
+    return {name: value for name, value in env.items() if not name.startswith("COV")}
 
 
 def run_main(*options: str, timeout: float = 120, **how: Any) -> subprocess.CompletedProcess[str]:
