@@ -1,4 +1,4 @@
-"""The config's keys for people: ``--help``, and the README's tables."""
+"""The config's keys for people: ``--help``, and the tables of docs/keys.md."""
 
 import inspect
 import json

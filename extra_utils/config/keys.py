@@ -1,6 +1,6 @@
 """Every key of a run's config: its type and range, its default, and what it means.
 
-The docstring under a field is the key's text in ``--help`` and in the README's table. Nothing
+The docstring under a field is the key's text in ``--help`` and in docs/keys.md. Nothing
 here needs torch, so that a wrong config costs no waiting.
 """
 

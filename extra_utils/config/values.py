@@ -45,7 +45,7 @@ def check_value(where: str, key: str, value: object, hint: Any) -> Any:
 
 
 def describe(hint: Any) -> str:
-    """The hint in a user's words, for messages, ``--help`` and the README's table."""
+    """The hint in a user's words, for messages, ``--help`` and docs/keys.md."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in UNIONS:
         return " or ".join(describe(member) for member in inner)

@@ -1,4 +1,4 @@
-"""--help and the README's tables."""
+"""--help and the tables of docs/keys.md."""
 
 from __future__ import annotations
 
