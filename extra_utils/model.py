@@ -62,21 +62,18 @@ class MnistNet(nn.Module):
 def conv_max_pool2d(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """``F.max_pool2d(conv(x), 2)``, faster in a test; x [B, C, H, W], ``conv`` without padding.
 
-    Without gradients, four shifted copies of the kernel give the four pixels that are pooled as
-    channels of one: with four times the channels the processor's wide instructions are full.
-    For `Net` on CIFAR-10 that makes 31 us per image of 50, and local evaluation adds to a round of
-    the main job two thirds of its time instead of more than all of it.
+    Without gradients, two shifted copies of the kernel give two rows of pixels as channels of one:
+    with twice the channels the processor's wide instructions are fuller, and columns are pooled
+    before rows as they lie in memory. For `Net` on CIFAR-10 that makes 23 us per image of 42.
     """
     if torch.is_grad_enabled():
         return F.max_pool2d(conv(x), 2)
     assert conv.bias is not None
-    corners = [(right, 1 - right, down, 1 - down) for down in (0, 1) for right in (0, 1)]
-    kernels = torch.cat([F.pad(conv.weight, corner) for corner in corners])  # [4 O, C, K+1, K+1]
-    kernels = kernels.contiguous(memory_format=torch.channels_last)
-    pixels = F.conv2d(x, kernels, conv.bias.repeat(4), stride=2)  # [B, 4 O, H / 2, W / 2]
-    upper, lower = pixels.chunk(2, dim=1)
-    left, right = torch.maximum(upper, lower).chunk(2, dim=1)
-    return torch.maximum(left, right)
+    copies = torch.cat([F.pad(conv.weight, (0, 0, down, 1 - down)) for down in (0, 1)])
+    kernels = copies.contiguous(memory_format=torch.channels_last)  # [2 O, C, K + 1, K]
+    pixels = F.conv2d(x, kernels, conv.bias.repeat(2), stride=(2, 1))  # [B, 2 O, H / 2, W]
+    upper, lower = torch.maximum(pixels[..., :-1:2], pixels[..., 1::2]).chunk(2, dim=1)
+    return torch.maximum(upper, lower)
 
 
 def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) -> nn.Module:

@@ -16,7 +16,7 @@ from my_data_loader import TestLoader
 from tests.helpers import make_config, make_dataset, run_distributed
 
 CONFIG = make_config(type="synthetic", model_name="net")
-SIZE = 4500  # five batches, the last one smaller
+SIZE = 1125  # five batches, the last one smaller
 
 
 def test_rates_come_from_the_confusion_matrix() -> None:
