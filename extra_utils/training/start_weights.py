@@ -12,6 +12,8 @@ from extra_utils.config.keys import Config
 from extra_utils.processes.child import Unavailable, in_child
 
 IMAGENET = "imagenet"
+AROUND = ("model", "state_dict", "model_state_dict")  # in a file that holds more than weights
+PREFIXES = ("module.", "_orig_mod.")  # DataParallel's, and torch.compile's
 
 
 def prepare_weights(config: Config, model: nn.Module) -> list[str]:
@@ -23,7 +25,8 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
         return []
     if config.weights == IMAGENET:
         _fetch_imagenet(*imagenet_file(config), config.download)
-    given = {name: list(value.shape) for name, value in _read_state(config).items()}
+    state, notes = _read_state(config)
+    given = {name: list(value.shape) for name, value in state.items()}
     own = {name: list(value.shape) for name, value in model.state_dict().items()}
     left_out = []
     for name, shape in given.items():
@@ -37,13 +40,14 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
         )
     left_out += [f"{name}: is not in the file" for name in own if name not in given]
     title = "of the weights these do not fit and are left out:"
-    return [title, *(f"  {line}" for line in left_out)] if left_out else []
+    return [*notes, *([title, *(f"  {line}" for line in left_out)] if left_out else [])]
 
 
 def load_weights(model: nn.Module, config: Config) -> None:
     """Copies what fits into the model; the rest keeps its fresh values."""
     own = model.state_dict()
-    fits = {k: v for k, v in _read_state(config).items() if k in own and v.shape == own[k].shape}
+    state, _ = _read_state(config)
+    fits = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     model.load_state_dict(fits, strict=False)
 
 
@@ -78,8 +82,8 @@ def _fetch_imagenet(url: str, path: Path, download: bool) -> None:
     )
 
 
-def _read_state(config: Config) -> dict[str, Tensor]:
-    """The state dict in the file: model.pth's own, or the one in a checkpoint.pth."""
+def _read_state(config: Config) -> tuple[dict[str, Tensor], list[str]]:
+    """The state dict in the file, and what was taken off it."""
     assert config.weights is not None
     path = imagenet_file(config)[1] if config.weights == IMAGENET else Path(config.weights)
     try:
@@ -89,7 +93,20 @@ def _read_state(config: Config) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError) as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "cut off"
         raise ConfigError(f"weights: got {path}, which holds no weights: {reason}") from None
-    state = content.get("model", content) if isinstance(content, dict) else content
+    outer = content if isinstance(content, dict) else {}
+    around = next((key for key in AROUND if isinstance(outer.get(key), dict)), None)
+    state = content if around is None else outer[around]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"weights: got {path}, must hold a state dict of tensors by name")
-    return state
+    notes = [f'of the weights file "{around}" is read'] if around not in (None, "model") else []
+    prefix = _shared_prefix(list(state))
+    notes += [f'of the names of the weights "{prefix}" is left out'] if prefix else []
+    return {name.removeprefix(prefix): value for name, value in state.items()}, notes
+
+
+def _shared_prefix(names: list[str]) -> str:
+    """What stands in front of all names, of what wrappers of models put there."""
+    found = ""
+    while more := [p for p in PREFIXES if names and all(n.startswith(found + p) for n in names)]:
+        found += more[0]
+    return found
