@@ -94,6 +94,11 @@ def is_stopped(pid: int) -> bool:
     return _state(pid) in ("T", "t")
 
 
+def is_computing(pid: int) -> bool:
+    """Whether the process is at work on a processor, or wants to be; False where nobody says."""
+    return _state(pid) == "R"
+
+
 def is_gone(pid: int) -> bool:
     """Whether the process has ended, reaped by its parent or not yet."""
     try:

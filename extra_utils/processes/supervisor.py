@@ -18,7 +18,7 @@ from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, desc
 from extra_utils.basics.files import SHARED_MEMORY, naming, temporary_folder
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import process_group
-from extra_utils.processes.machine import end_with_parent, is_stopped, process_context
+from extra_utils.processes.machine import end_with_parent, is_computing, is_stopped, process_context
 
 POLL_S = 0.1
 LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher was itself stopped
@@ -70,8 +70,14 @@ class StillnessWatch:
         """The message that ends the run; of ranks elsewhere nobody knows whether they stopped."""
         stopped = [rank for rank in still if is_stopped(self._heartbeats.read(rank).pid)]
         names = ", ".join(self._heartbeats.describe(rank) for rank in stopped or still)
-        what = f"no sign of life for timeout_s = {self._timeout_s:g} seconds"
-        return f"{names}: {what}{', it was stopped' if stopped else ''}"
+        what = f"{names}: no sign of life for timeout_s = {self._timeout_s:g} seconds"
+        if stopped:
+            return f"{what}, it was stopped"
+        if any(is_computing(self._heartbeats.read(rank).pid) for rank in still):
+            return (
+                f"{what}; it computes, so a single step takes longer: a larger timeout_s may help"
+            )
+        return what
 
 
 def start_ranks(

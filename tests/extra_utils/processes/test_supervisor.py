@@ -34,6 +34,9 @@ def act(ranks, name, marker):
             os._exit(5)
         if name == "hang":
             time.sleep(3600)
+        if name == "compute":
+            while True:
+                pass
         if name == "slow":
             for _ in range(15):
                 time.sleep(0.2)
@@ -64,7 +67,12 @@ def run_case(name: str, tmp_path: Path) -> tuple[str, float]:
         ("client", "rank 1 (client 7, round 3): client 7 diverged"),
         ("kill", "rank 1 (client 7, round 3) was killed by SIGKILL"),
         ("exit", "rank 1 (client 7, round 3) ended with exit status 5"),
-        ("hang", "rank 1 (client 7, round 3): no sign of life for timeout_s = 1.5 seconds"),
+        ("hang", "rank 1 (client 7, round 3): no sign of life for timeout_s = 1.5 seconds\n"),
+        (
+            "compute",
+            "rank 1 (client 7, round 3): no sign of life for timeout_s = 1.5 seconds; it computes, "
+            "so a single step takes longer: a larger timeout_s may help\n",
+        ),
         ("slow", "finished"),
     ],
 )
