@@ -21,7 +21,7 @@ from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation, evaluate
 from extra_utils.training.optimizer import Adam
 from extra_utils.utils import pick_samples
-from federal_defense.attacks import attack_on, poison
+from federal_defense.attacks import attack_on, poison, size_key
 from federal_defense.rules.table import rule_of
 from get_weight_matrix import RoundSum, RuleRound, class_means
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
@@ -71,6 +71,7 @@ class Client:
             class_mean=class_means(local_model),
             train_loss=fmean(losses),
             points=points,
+            edited_labels=self.train_loader.edited_labels,
         )
 
     def model_eval(self, model: nn.Module) -> Evaluation:
@@ -114,7 +115,9 @@ class Clients:
             drawn = np.sort(generator.choice(drawn, config.clients_per_round, replace=False))
         samples = {client_id: len(self._shards[client_id]) for client_id in drawn.tolist()}
         shares = share_out(samples, world_size, num_clients)
-        return RoundPlan(samples, shares, config.attackers(round_index), num_clients)
+        attackers = config.attackers(round_index)
+        key = size_key(config) if attackers else ""
+        return RoundPlan(samples, shares, attackers, num_clients, key)
 
     def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum | RuleRound:
         """Trains this rank's share of the round's clients, one after the other."""

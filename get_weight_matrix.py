@@ -4,6 +4,7 @@ The weighted mean of the differences is summed as integers, so that it does not 
 processes add it up, nor in which order.
 """
 
+import math
 from collections.abc import Iterator
 from itertools import zip_longest
 
@@ -63,12 +64,12 @@ class RoundSum:
         """A new round, of which this rank will add its share."""
         total = sum(plan.samples.values())
         self._weights = {client_id: size / total for client_id, size in plan.samples.items()}
-        self._reports = ReportRows(self._rest, plan, self._sizes)
+        self._plan, self._reports = plan, ReportRows(self._rest, plan, self._sizes)
         self._is_empty = True
 
     def add(self, update: Update) -> None:
         """Raises ClientFailed where a difference is not finite or too large for the sum."""
-        for part, piece in zip(self._pieces, checked_pieces(update), strict=True):
+        for part, piece in zip(self._pieces, checked_pieces(update, self._plan), strict=True):
             fixed = to_fixed_point(piece, self._weights[update.client_id])
             if self._is_empty:
                 part.copy_(fixed)
@@ -104,7 +105,7 @@ class RuleRound:
 
     def add(self, update: Update) -> None:
         """Keeps the client's weights. Raises ClientFailed as the sum does."""
-        for _ in checked_pieces(update):
+        for _ in checked_pieces(update, self._plan):
             pass
         self._kept[update.client_id] = update.diff.local.to_blocks()
         self._reports.put(update)
@@ -213,14 +214,20 @@ class KeptUpdates:
             self._ranks.heartbeat.beat()
 
 
-def checked_pieces(update: Update) -> Iterator[Tensor]:
+def checked_pieces(update: Update, plan: RoundPlan) -> Iterator[Tensor]:
     """The difference's pieces. Raises ClientFailed where one is not finite or too large."""
     for piece in update.diff.pieces():
         low, high = piece.aminmax()
         largest = max(-low.item(), high.item())
         if not largest < LARGEST_DIFF:  # NaN is not less than anything
-            raise ClientFailed(
-                f"client {update.client_id} diverged: a weight difference is {largest}, "
-                f"must be below {LARGEST_DIFF:.0f}; a smaller lr may help"
-            )
+            raise ClientFailed(_explain(update.client_id, plan, largest))
         yield piece
+
+
+def _explain(client_id: int, plan: RoundPlan, largest: float) -> str:
+    """Why the difference is not what it could be: training overflows, or an attack is too large."""
+    is_attack = plan.attack_key and client_id in plan.attackers and math.isfinite(largest)
+    what = "'s attack is too large" if is_attack else " diverged"
+    keys = filter(None, ["" if is_attack else "lr", plan.attack_key])
+    limit = f"a weight difference is {largest}, must be below {LARGEST_DIFF:.0f}"
+    return f"client {client_id}{what}: {limit}; a smaller {' or '.join(keys)} may help"

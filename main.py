@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, prepare_process, report, say
+from extra_utils.basics.errors import ENDINGS, ConfigError, prepare_process, report, say, tell
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Arguments, Places, parse_arguments, read_config
@@ -21,7 +21,7 @@ from extra_utils.my_dataset import fingerprint, open_dataset
 from extra_utils.processes.launch import Job, Launcher, find_launcher
 from extra_utils.processes.machine import advise_on_cores, available_cores
 from extra_utils.run.folder import identity, read_resumed, run_folder
-from federal_defense.attacks import with_drawn_attackers
+from federal_defense.attacks import idle_attack, with_drawn_attackers
 from federal_defense.rules.table import TABLES, check_bounds, check_num_classes, warn_of_attackers
 
 if TYPE_CHECKING:
@@ -144,8 +144,7 @@ def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Pl
             say(arguments.notice)
         if launcher.world_size is not None:
             print(f"world_size: {launcher.world_size}, torchrun's")
-        for warning in filter(None, [*warnings, warn_of_attackers(config)]):
-            say(f"warning: {warning}", sys.stderr)
+        tell([], filter(None, [*warnings, warn_of_attackers(config)]))
     return config, places
 
 
@@ -178,8 +177,9 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
     with places.named():
         check_last_batches(config, model, partition.shards, dataset.image_shape[1])
     notes = [*prepare_weights(config, model), *partition.notes()]
-    for note in notes if launcher.is_main else []:
-        say(f"note: {note}")
+    labels = [dataset.train.labels[own] for own in partition.shards]
+    if launcher.is_main:
+        tell(notes, idle_attack(config, labels, dataset.num_classes, dataset.image_shape[1]))
     return folder
 
 

@@ -117,6 +117,7 @@ class TrainLoader:
         self._images, self._indices = dataset.train.images, indices
         self._poisoned = poisoned or Poisoned(dataset.train.labels[indices])
         self.labels: Labels = self._poisoned.labels
+        self.edited_labels = self._poisoned.edited_labels
         self._normalize = Normalizer(dataset.info, side)
         self._padding = side // PADDING_SHARE if config.augment else 0
         self._mirrors = config.augment and config.type not in UPRIGHT

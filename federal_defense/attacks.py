@@ -6,7 +6,7 @@ touched. The keyword-only parameters, with their types and defaults, are the att
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,6 +21,8 @@ from extra_utils.my_dataset import Images, Labels
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+SHOWN_CLIENTS = 10  # in a warning
 
 Stamp = Callable[[Images], Images]  # images [N, H, W, C] to a stamped copy
 Attack = Callable[..., Any]
@@ -43,6 +45,7 @@ class Poisoned:
     labels: Labels
     is_stamped: NDArray[np.bool_] | None = None  # [N]
     stamp: Stamp | None = None
+    edited_labels: int = 0  # how many of them are not the true ones
 
     def stamped(self, images: Images, places: NDArray[np.int64]) -> Images:
         """These of the N images [B, H, W, C], of which some get their stamp where they are."""
@@ -154,7 +157,30 @@ def poison(
 ) -> Poisoned:
     """What this client trains on in this round; the labels [N] given unless it attacks them."""
     attack = attack_on("labels", config, num_classes, client_id, round_index)
-    return attack(labels) if attack else Poisoned(labels)
+    if attack is None:
+        return Poisoned(labels)
+    poisoned = attack(labels)
+    return replace(poisoned, edited_labels=int((poisoned.labels != labels).sum()))
+
+
+def idle_attack(
+    config: Config, labels: Sequence[Labels], num_classes: int, side: int
+) -> Iterator[str]:
+    """A line for what the attack cannot do on these data, to warn of.
+
+    ``labels``: each client's. ``side``: an image's, in pixels.
+    """
+    attack = config.attack
+    if attack is None or _edits(ATTACKS[attack.name]) != "labels":
+        return
+    found = (poison(labels[c], config, num_classes, c, attack.start_round) for c in attack.clients)
+    idle = [c for c, own in zip(attack.clients, found, strict=True) if not own.edited_labels]
+    if idle:
+        share = f"{len(idle)} of {len(attack.clients)} attackers"
+        names = ", ".join(map(str, idle[:SHOWN_CLIENTS])) + (", ..." * (len(idle) > SHOWN_CLIENTS))
+        yield f"attack: {attack.name} finds no label to change at {share} (client {names})"
+    if (size := attack.parameters.get("size", 0)) >= side:
+        yield f"attack.size: got {size}, which covers an image of {side} x {side} pixels whole"
 
 
 def attack_on(
@@ -167,11 +193,24 @@ def attack_on(
     if config.attack is None or client_id not in config.attackers(round_index):
         return None
     attack = ATTACKS[config.attack.name]
-    if what != next(iter(inspect.signature(attack).parameters)):
+    if what != _edits(attack):
         return None
     place = (client_id, 0 if what == "labels" else round_index)
     setting = Setting(num_classes, stream(config.seed, Purpose.POISON, *place))
     return partial(attack, setting=setting, **config.attack.parameters)
+
+
+def size_key(config: Config) -> str:
+    """The key of how large the attack makes a difference; "" where it edits none."""
+    if config.attack is None or _edits(ATTACKS[config.attack.name]) != "diff":
+        return ""
+    (name,) = config.attack.parameters
+    return f"attack.{name}"
+
+
+def _edits(attack: Attack) -> str:
+    """What an attack edits: the name of its first argument."""
+    return next(iter(inspect.signature(attack).parameters))
 
 
 def backdoor_of(config: Config) -> tuple[Stamp, int] | None:

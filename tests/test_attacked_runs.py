@@ -31,6 +31,11 @@ def test_a_rule_that_filters_names_whom_it_left_out(tmp_path: Path, data_path: P
     clients = read_rows(run_dir, "client")
     flagged = {(row["round"], row["client"]) for row in clients if row["flagged"]}
     assert flagged == {(2, 1), (2, 3)}
+    (run,) = read_rows(run_dir, "run")
+    edited = [[row["edited_labels"] for row in clients if row["round"] == n] for n in (1, 2)]
+    flipped = [counts[1] if c in (1, 3) else 0 for c, counts in enumerate(run["class_counts"])]
+    assert edited == [[0, 0, 0, 0, 0], flipped]
+    assert min(flipped[1], flipped[3]) > 0
     weights = [row["weight"] for row in clients if row["round"] == 2]
     assert weights == pytest.approx([1 / 3, 0, 1 / 3, 0, 1 / 3])
     (_, first, second) = read_rows(run_dir, "round")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,20 @@ import torch
 from torch import nn
 
 from extra_utils.aggregation.flat_model import FIXED_POINT, FlatModel, WeightDiff, to_fixed_point
-from extra_utils.aggregation.messages import Point, RoundPlan, RoundResult, Update
+from extra_utils.aggregation.messages import (
+    Aggregate,
+    Point,
+    RoundPlan,
+    RoundResult,
+    State,
+    Update,
+    Updates,
+)
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.machine import process_context
-from get_weight_matrix import RoundSum, apply_result, class_means
+from get_weight_matrix import RoundSum, RuleRound, apply_result, class_means
 from tests.extra_utils.aggregation.test_flat_model import dense
 from tests.helpers import run_distributed
 
@@ -91,6 +100,33 @@ def test_a_difference_that_does_not_fit_names_its_client(value: float) -> None:
         round_sum.add(make_update(4, [0.0, value]))
 
 
+@pytest.mark.parametrize(
+    ("client", "value", "message"),
+    [
+        (4, 3e5, "client 4's attack is too large: a weight difference is 300000.0, must be below "
+                 "262144; a smaller attack.factor may help"),
+        (4, math.nan, "client 4 diverged: a weight difference is nan, must be below 262144; "
+                      "a smaller lr or attack.factor may help"),
+        (2, 3e5, "client 2 diverged: a weight difference is 300000.0, must be below 262144; "
+                 "a smaller lr or attack.factor may help"),
+    ],
+)  # fmt: skip
+def test_an_attack_that_is_too_large_is_not_told_as_divergence(
+    client: int, value: float, message: str
+) -> None:
+    plan = replace(make_plan({client: 1}), attackers={4}, attack_key="attack.factor")
+    for aggregation in (RoundSum(Counting(), 0, 1), RuleRound(Counting(), 0, nobody, {})):
+        aggregation.begin(plan)
+        with pytest.raises(ClientFailed) as caught:
+            aggregation.add(make_update(client, [0.0, value]))
+        assert str(caught.value) == message
+
+
+def nobody(updates: Updates, _: State) -> Aggregate:
+    """A rule for rounds that do not come so far."""
+    return Aggregate(0 * updates.samples)
+
+
 def test_the_largest_differences_of_all_clients_do_not_overflow() -> None:
     limit = math.nextafter(2.0**18, 0)
     parts = [to_fixed_point(torch.tensor([limit], dtype=torch.float64), 1 / 3) for _ in range(3)]
@@ -132,7 +168,7 @@ def test_all_ranks_get_the_weighted_mean_and_every_report(world_size: int, tmp_p
             [1, 1, 0.25, 0.1, [1.1, -0.0], 1],
         ]
         assert result["point"] == {"epoch": 1, "step": 3, "loss": 0.25, "accuracy": 50.0}
-        assert result["bytes"] == 8 * (2 + 2 * (2 + 2 + 1 + 4 * 2))
+        assert result["bytes"] == 8 * (2 + 2 * (3 + 2 + 1 + 4 * 2))
 
 
 def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:

@@ -27,6 +27,7 @@ class RoundPlan:
     shares: list[list[int]]  # each rank's clients
     attackers: set[int]
     num_clients: int  # of the whole run
+    attack_key: str = ""  # of how large the attackers make their differences; "" if they do not
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Update:
     class_mean: "Tensor"  # [C] float64, of the last layer
     train_loss: float  # mean per batch over the round
     points: list[Point] = field(default_factory=list)
+    edited_labels: int = 0  # of its images, those that an attack gave another label
 
 
 class Updates(Protocol):
@@ -91,6 +93,7 @@ class ClientReport:
 
     client_id: int
     num_samples: int
+    edited_labels: int
     weight: float | None  # its share in the new global model; None by a rule that gives none
     train_loss: float
     class_mean: list[float]

@@ -21,15 +21,15 @@ class ReportRows:
         self._client_ids, self._sizes = list(plan.samples), sizes
 
     def put(self, update: Update) -> None:
-        row: list[float] = [update.num_samples, update.train_loss, *update.class_mean.tolist()]
-        row += update.diff.local.counters.tolist()
+        row: list[float] = [update.num_samples, update.edited_labels, update.train_loss]
+        row += update.class_mean.tolist() + update.diff.local.counters.tolist()
         for point in update.points:
             row += [point.epoch, point.step, point.loss, point.accuracy]
         place = self._client_ids.index(update.client_id)
         self.rows[place, : len(row)] = to_bits(torch.tensor(row, dtype=torch.float64))
 
     def columns(self) -> tuple[Tensor, ...]:
-        """Samples and loss [n, 2], class means [n, C], counters [n, K], the points' numbers."""
+        """Samples, edited labels and loss [n, 3], class means [n, C], counters [n, K], points."""
         return torch.split(from_bits(self.rows), self._sizes, dim=1)
 
     def counters(self) -> Tensor:
@@ -43,8 +43,10 @@ class ReportRows:
         weights = unknown if aggregate.per_coordinate else aggregate.weights.tolist()
         flags = unknown if aggregate.flagged is None else aggregate.flagged.tolist()
         return [
-            ClientReport(client_id, int(samples), weight, loss, means, points_of(numbers), flag)
-            for client_id, (samples, loss), means, _, numbers, weight, flag in zip(
+            ClientReport(
+                client_id, int(n), int(edited), weight, loss, means, points_of(points), flag
+            )
+            for client_id, (n, edited, loss), means, _, points, weight, flag in zip(
                 self._client_ids, *columns, weights, flags, strict=True
             )
         ]
@@ -58,4 +60,4 @@ def points_of(numbers: list[float]) -> list[Point]:
 
 def report_sizes(model: FlatModel, num_points: int) -> list[int]:
     """A row's columns, where a client draws so many points in a round at most."""
-    return [2, model.layer_shape[0], len(model.counters), 4 * num_points]
+    return [3, model.layer_shape[0], len(model.counters), 4 * num_points]

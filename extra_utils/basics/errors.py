@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
 SHOWN_LENGTH = 60  # a longer value is cut in messages
@@ -47,6 +48,14 @@ def printable(text: str) -> str:
 def say(text: str, stream: TextIO | None = None) -> None:
     """Prints one line, whatever is in the names that it holds."""
     print(printable(text), file=stream, flush=True)
+
+
+def tell(notes: Iterable[str], warnings: Iterable[str]) -> None:
+    """Says them all, each on a line of its own."""
+    for note in notes:
+        say(f"note: {note}")
+    for warning in warnings:
+        say(f"warning: {warning}", sys.stderr)
 
 
 def prepare_process() -> None:

@@ -98,6 +98,8 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     if attack and attack.fraction and round(attack.fraction * config.num_clients) == 0:
         few = f"{attack.fraction} of {config.num_clients} clients is nobody"
         found["attack.fraction"] = f"has no effect here: {few}"
+    if attack and attack.name == "scaling" and attack.parameters["factor"] == 1:
+        found["attack.factor"] = "has no effect here: 1 is as long as it is"
     if attack and attack.start_round > config.global_epochs:
         found["attack.start_round"] = "comes after the last round"
     return [f"{places.of(key)}: {key}: {text}" for key, text in found.items()]

@@ -54,6 +54,7 @@ SCHEMA: dict[str, Keys] = {
         "round": (Count, "that the client trained in"),
         "client": (CountOrZero, "its number"),
         "num_samples": (Count, "its training images"),
+        "edited_labels": (CountOrZero, "those that the attack gave another label"),
         "train_loss": (Real | None, "mean per batch over the round"),
         "class_mean": (list[Real], "its row of the weight matrix, one number for each class"),
         "attacker": (bool, "whether it attacked in this round"),

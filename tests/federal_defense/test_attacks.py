@@ -15,11 +15,13 @@ from federal_defense.attacks import (
     attack_on,
     backdoor,
     gaussian,
+    idle_attack,
     label_flip,
     poison,
     random_label,
     scaling,
     sign_flip,
+    size_key,
     with_drawn_attackers,
     with_patch,
 )
@@ -98,6 +100,55 @@ def test_an_attack_on_the_difference_leaves_the_labels_alone() -> None:
     assert torch.equal(noise, again(zeros))
     assert not torch.equal(noise, later(zeros))
     assert not torch.equal(noise, first(zeros))  # the next block
+
+
+def test_it_is_counted_how_many_labels_are_edited() -> None:
+    config = replace(CONFIG, attack=replace(ATTACK, start_round=3))
+    assert poison(LABELS, config, 10, 2, 3).edited_labels == 2
+    assert poison(LABELS, config, 10, 2, 2).edited_labels == 0
+    backdoor = AttackConfig(
+        name="backdoor", clients=[2], parameters={"target": 9, "share": 1.0, "size": 3}
+    )
+    assert poison(LABELS, replace(CONFIG, attack=backdoor), 10, 2, 1).edited_labels == 4
+
+
+@pytest.mark.parametrize(
+    ("attack", "lines"),
+    [
+        (None, []),
+        (replace(ATTACK, clients=[0, 1]), []),
+        (
+            replace(ATTACK, clients=[0, 2, 3], start_round=4),
+            ["attack: label_flip finds no label to change at 2 of 3 attackers (client 2, 3)"],
+        ),
+        (
+            AttackConfig(name="backdoor", parameters={"target": 7, "share": 1.0, "size": 32}),
+            ["attack.size: got 32, which covers an image of 32 x 32 pixels whole"],
+        ),
+        (AttackConfig(name="backdoor", parameters={"target": 7, "share": 1.0, "size": 31}), []),
+        (AttackConfig(name="sign_flip", parameters={"factor": 1.0}), []),
+    ],
+)
+def test_an_attack_that_edits_nothing_is_warned_of(
+    attack: AttackConfig | None, lines: list[str]
+) -> None:
+    labels = [np.array([1, 2]), np.array([3, 1]), np.array([3, 3]), np.array([], dtype=np.int64)]
+    config = make_config(num_clients=4, attack=attack)
+    assert list(idle_attack(config, labels, 10, 32)) == lines
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "key"),
+    [
+        ("label_flip", {"source": 1, "target": 4}, ""),
+        ("gaussian", {"sigma": 1.0}, "attack.sigma"),
+        ("scaling", {"factor": 1.0}, "attack.factor"),
+    ],
+)
+def test_the_key_of_how_large_an_attack_is(name: str, parameters: dict[str, Any], key: str) -> None:
+    attack = AttackConfig(name=name, clients=[2], parameters=parameters)
+    assert size_key(replace(CONFIG, attack=attack)) == key
+    assert size_key(replace(CONFIG, attack=None)) == ""
 
 
 @pytest.mark.parametrize(("fraction", "number"), [(0.0, 0), (0.1, 2), (0.4, 8), (1.0, 20)])

@@ -253,6 +253,13 @@ def test_a_fraction_that_is_nobody_is_a_warning(tmp_path: Path) -> None:
     assert "attack.fraction: has no effect here: 0.1 of 3 clients is nobody" in warning
 
 
+def test_an_attack_that_scales_by_one_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({"type": "cifar", "attack": {"name": "scaling", "factor": 1}}))
+    (warning,) = idle_keys(*read_file(path))
+    assert warning.endswith("attack.factor: has no effect here: 1 is as long as it is")
+
+
 def test_a_fraction_from_the_command_line_is_blamed_there(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"type": "cifar", "attack": FLIP}))

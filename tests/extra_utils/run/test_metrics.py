@@ -152,7 +152,7 @@ def test_what_is_null_in_some_rounds_is_averaged_over_the_others() -> None:
 
 
 def make_report(client_id: int, flagged: bool | None) -> ClientReport:
-    return ClientReport(client_id, 1, None, 0.0, [], [], flagged)
+    return ClientReport(client_id, 1, 0, None, 0.0, [], [], flagged)
 
 
 @pytest.mark.parametrize(
