@@ -56,7 +56,7 @@ class Client:
             optimizer.lr = cosine_rate(self.config, epoch)
             for images, labels in self.train_loader.epoch(draws):
                 losses.append(train_step(local_model, optimizer, images, labels))
-                self.observer.train_batch()
+                self.observer.train_batch(epoch + 1, losses[-1])
                 if len(losses) in due:
                     loss = fmean(losses[points[-1].step if points else 0 :])
                     accuracy = self.model_eval(local_model).accuracy

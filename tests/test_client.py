@@ -207,7 +207,7 @@ def test_a_rank_is_seen_in_its_round_and_with_the_client_that_it_trains() -> Non
     heartbeats = Heartbeats(process_context(), 3)
     observer = Observer(heartbeats.writer(2))
     seen: list[str] = []
-    observer.train_batch = lambda: seen.append(heartbeats.describe(2))  # type: ignore[method-assign]
+    observer.train_batch = lambda *_: seen.append(heartbeats.describe(2))  # type: ignore[method-assign]
     model = build_model(config, dataset)
     clients = Clients(config, dataset, model, observer, {})
     for round_index in range(1, 9):

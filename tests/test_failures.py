@@ -104,9 +104,9 @@ def start_client(self, round_index, client_id, num_batches):
     plain(self, round_index, client_id, num_batches)
     self.pause = 1.0 if client_id == 1 else 0.1
 
-def train_batch(self, plain=Observer.train_batch):
+def train_batch(self, epoch, loss, plain=Observer.train_batch):
     time.sleep(self.pause)
-    plain(self)
+    plain(self, epoch, loss)
 
 Observer.start_client, Observer.train_batch = start_client, train_batch
 import main

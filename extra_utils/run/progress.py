@@ -15,7 +15,7 @@ class Observer:
     def start_client(self, round_index: int, client_id: int, _num_batches: int) -> None:
         self.heartbeat.place(round_index, client_id)
 
-    def train_batch(self) -> None:
+    def train_batch(self, _epoch: int, _loss: float) -> None:
         self.heartbeat.beat()
 
     def eval_batch(self) -> None:
@@ -25,7 +25,8 @@ class Observer:
 class Progress(Observer):
     """Rank 0's, which tells the user too how far it is.
 
-    A bar for the rounds, with the last global figures on it, and one for rank 0's batches.
+    A bar for the rounds, with the last global figures on it, and one for rank 0's batches, with
+    the mean loss of the local epoch so far.
     """
 
     def __init__(self, heartbeat: RankHeartbeat, num_rounds: int, done: int) -> None:
@@ -34,14 +35,22 @@ class Progress(Observer):
             total=num_rounds, initial=done, desc="rounds", position=0, unit="round", disable=None
         )
         self._batches = tqdm(position=1, leave=False, unit="batch", disable=None)
+        self._epoch, self._total_loss, self._num_losses = 0, 0.0, 0
 
     def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:
         super().start_client(round_index, client_id, num_batches)
         self._batches.set_description(f"round {round_index}, client {client_id}", refresh=False)
         self._batches.reset(num_batches)
+        self._epoch = 0
 
-    def train_batch(self) -> None:
-        super().train_batch()
+    def train_batch(self, epoch: int, loss: float) -> None:
+        super().train_batch(epoch, loss)
+        if epoch != self._epoch:
+            self._epoch, self._total_loss, self._num_losses = epoch, 0.0, 0
+        self._total_loss += loss
+        self._num_losses += 1
+        text = f"epoch {epoch}, mean loss {self._total_loss / self._num_losses:.3f}"
+        self._batches.set_postfix_str(text, refresh=False)
         self._batches.update()
 
     def end_round(self, row: Row) -> None:

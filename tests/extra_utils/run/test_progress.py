@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 
 import pytest
 
@@ -25,8 +26,10 @@ class Terminal(io.StringIO):
 
 
 def train_a_client(observer: Observer) -> None:
-    observer.start_client(1, 0, 2)
-    observer.train_batch()
+    observer.start_client(1, 0, 4)
+    for epoch, loss in ((1, 9.0), (1, 2.0), (2, 1.0), (2, 0.5)):
+        time.sleep(0.11)  # a bar is drawn again after a tenth of a second
+        observer.train_batch(epoch, loss)
     observer.eval_batch()
 
 
@@ -48,6 +51,7 @@ def test_a_terminal_gets_two_bars(
     show_a_round(Progress(HEARTBEAT, 3, 1))
     assert capsys.readouterr().out == ""
     assert "round 1, client 0: " in terminal.getvalue()
+    assert "epoch 2, mean loss 0.750" in terminal.getvalue()  # of this epoch alone
     assert "1/3" in terminal.getvalue()  # those that were done before
     assert "2/3" in terminal.getvalue()
     assert TEXT in terminal.getvalue()
