@@ -72,9 +72,17 @@ def average(model: nn.Module, local: nn.Module, world_size: int) -> None:
 
 
 def one_rank(
-    rank: int, world_size: int, folder: str, init_file: str, seconds: Any, size: int
+    rank: int,
+    world_size: int,
+    folder: str,
+    init_file: str,
+    seconds: Any,
+    size: int,
+    threads: int | None,
 ) -> None:
-    """A round as one rank runs it; rank 0 reports its seconds. No limit on threads."""
+    """A round as one rank runs it; rank 0 reports its seconds."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     images = Images(open_dataset(Path(folder)), size)
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group("gloo", init_method=init_file, rank=rank, world_size=world_size)
@@ -93,12 +101,15 @@ def one_rank(
     dist.destroy_process_group()
 
 
-def article(folder: Path, size: int, world_size: int = 3) -> float:
-    """Seconds of a round of the article's loop, local evaluation off."""
+def article(folder: Path, size: int, threads: int | None = None, world_size: int = 3) -> float:
+    """Seconds of a round of the article's loop, local evaluation off; it has no global test.
+
+    ``threads``: of each process; None leaves them to torch, as the article does.
+    """
     context = multiprocessing.get_context("spawn")
     seconds = context.Queue()
     with tempfile.TemporaryDirectory() as private:
-        arguments = (world_size, str(folder), f"file://{private}/ranks", seconds, size)
+        arguments = (world_size, str(folder), f"file://{private}/ranks", seconds, size, threads)
         processes = [
             context.Process(target=one_rank, args=(r, *arguments)) for r in range(world_size)
         ]

@@ -31,7 +31,7 @@ def draw(ratios: dict[str, float], path: Path) -> None:
     """Seconds of a round by the limit's, as bars on a logarithmic axis."""
     figure = Figure(figsize=(7, 2.6))
     axes = figure.add_subplot()
-    bars = axes.barh(list(ratios), list(ratios.values()), color=["grey", "C0", "C0", "C1"])
+    bars = axes.barh(list(ratios), list(ratios.values()), color=["grey", "C0", "C0", "C1", "C1"])
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_title("Seconds of a round: 10 clients x 5,000 images")
     axes.set(xscale="log", xlim=(0.5, 40), xlabel="x the limit, plain PyTorch (logarithmic)")

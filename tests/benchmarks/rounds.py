@@ -26,6 +26,10 @@ from tests.benchmarks.measure import (
 from tests.benchmarks.plain import limit
 
 CLIENTS, ROUNDS = 10, 3
+ARTICLE = {  # torch's threads of each process
+    "the article's loop, threads as torch likes": None,
+    "the article's loop, 1 thread a process": 1,
+}
 CONFIG = ["--config=configs/cifar.json", "--world_size=2", f"--num_clients={CLIENTS}",
           "--attack=null", "--local_epochs=1", "--eval_points=0"]  # fmt: skip
 
@@ -51,14 +55,16 @@ def measure(images: int, times: int) -> dict[str, list[float]]:
         "import torch": lambda: time_command(sys.executable, "-c", "import torch"),
     }
     figures = in_turns(runs, times)
-    return {**figures, "the article's loop": [article(data, images)]}
+    for name, threads in ARTICLE.items():
+        figures[name] = [article(data, images, threads)]
+    return figures
 
 
 def section(images: int, times: int) -> Section:
     figures = measure(images, times)
     middle = {name: statistics.median(values) for name, values in figures.items()}
     plain = middle["the limit"]
-    rounds = ("the limit", "ours", "ours, augmentation on", "the article's loop")
+    rounds = ("the limit", "ours", "ours, augmentation on", *ARTICLE)
     rows = [f"| {n} | {spread(figures[n])} | {middle[n] / plain:.2f} |" for n in rounds]
     whole = middle["whole run"] / (ROUNDS * plain + middle["import torch"])
     memory = peak_pss("--config=configs/cifar.json", "--global_epochs=1", "--local_epochs=1",
@@ -67,7 +73,7 @@ def section(images: int, times: int) -> Section:
 A round of {CLIENTS} clients x {images // CLIENTS:,} images (`net`, batch 64, 1 local epoch) on 2
 processes, local evaluation off, the test of the global model included. The limit is plain PyTorch
 training of the same steps without augmentation, one process per core, nothing federated. The
-article's loop has 3 processes and augmentation.
+article's loop has 3 processes, augmentation, and no global test.
 
 | | seconds per round | x the limit |
 |---|---|---|
