@@ -17,6 +17,8 @@ SMALL_SIDE = 64  # smaller images lose too much in a ResNet's usual first layers
 class Net(nn.Module):
     """The article's small network: two convolutions, three full layers; the last is `fc3`.
 
+    Its layers are assumed, all but the last, to be those of PyTorch's own tutorial.
+
     Images [B, channels, side, side] in, logits [B, num_classes] out. Pooling before the ReLU gives
     the same numbers as after it, on a quarter of the values.
     """
