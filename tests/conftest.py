@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import run_main, write_config
+from tests.helpers import end_forks, run_main, write_config
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks() -> Iterator[None]:
+    """The process that runs modules ends with the tests."""
+    yield
+    end_forks()
 
 
 @pytest.fixture(scope="session")

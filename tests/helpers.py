@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +58,53 @@ def unmeasured(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if not name.startswith("COV")}
 
 
-def run_main(*options: str, timeout: float = 120, **how: Any) -> subprocess.CompletedProcess[str]:
-    """Runs ``python main.py`` to its end."""
+def run_main(*options: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Runs ``python main.py`` to its end, without waiting for its imports."""
+    return run_module("main", *options, timeout=timeout)
+
+
+def run_command(
+    *options: str, timeout: float = 120, **how: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs ``python main.py`` to its end, in an environment or a working directory of its own."""
     with start_main(*options, **how) as process:
         out, err = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@cache
+def forks() -> subprocess.Popen[str]:
+    """The process that runs modules in forks of itself, one at a time."""
+    command = [sys.executable, "-m", "tests.forked"]
+    return subprocess.Popen(
+        command, cwd=ROOT, text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def end_forks() -> None:
+    """Ends it in order, so that what it measures is kept."""
+    if forks.cache_info().currsize:
+        forks().communicate(timeout=30)
+        forks.cache_clear()
+
+
+def run_module(module: str, *options: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Runs ``python -m module`` to its end in a fork of a process that has imported torch."""
+    process = forks()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        request = {"module": module, "options": options, "folder": folder, "env": dict(os.environ)}
+        process.stdin.write(f"{json.dumps(request)}\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], timeout)[0]:
+            os.killpg(process.pid, signal.SIGKILL)
+            end_forks()
+            raise subprocess.TimeoutExpired([module, *options], timeout)
+        status = int(process.stdout.readline())
+        said = [Path(folder, name).read_text(encoding="utf-8") for name in ("out", "err")]
+        return subprocess.CompletedProcess([module, *options], status, *said)
 
 
 def run_tiny(tmp_path: Path, data_path: Path, *options: str, **keys: Any) -> Path:
@@ -77,8 +123,7 @@ def run_distributed(function: Callable[..., Any], world_size: int, folder: Path)
     The interpreter is fresh because ranks must not be forked after torch has computed.
     """
     name = f"{function.__module__}:{function.__qualname__}"
-    command = [sys.executable, "-m", "tests.ranks", name, str(world_size), str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = run_module("tests.ranks", name, str(world_size), str(folder), timeout=60)
     assert done.returncode == 0, done.stderr
     files = [folder / f"rank{rank}.json" for rank in range(world_size)]
     return [json.loads(path.read_text()) for path in files]

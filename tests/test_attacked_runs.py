@@ -48,7 +48,13 @@ def test_a_round_of_which_a_rule_leaves_nobody_changes_nothing(
     tmp_path: Path, data_path: Path
 ) -> None:
     attack = {"name": "label_flip", "clients": [0, 1, 2], "start_round": 2}
-    keys = {"attack": attack, "model_name": "resnet18", "num_train": 30, "batch_size": 8}
+    keys = {
+        "attack": attack,
+        "model_name": "resnet18",
+        "num_train": 30,
+        "num_test": 10,
+        "batch_size": 8,
+    }
     run_dir = run_tiny(tmp_path, data_path, defense={"name": "oracle"}, global_epochs=3,
                        eval_points=0, **keys)  # fmt: skip
     (untrained, first, second, third) = read_rows(run_dir, "round")

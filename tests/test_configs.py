@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.extra_utils.data.test_image_files import make_folder
-from tests.helpers import ROOT, read_rows, run_main
+from tests.helpers import ROOT, read_rows, run_command, run_main
 
 BENCHMARKS = set((ROOT / "configs").glob("*_benchmark.json"))  # see test_benchmark.py
 CONFIGS = sorted(set((ROOT / "configs").glob("*.json")) - BENCHMARKS)
@@ -37,7 +37,7 @@ def test_the_config_runs(config: Path, data_path: Path, tmp_path: Path) -> None:
 def test_flowers_without_their_weights_say_what_to_fetch(tmp_path: Path) -> None:
     photos = make_folder(tmp_path / "photos")
     blocked = dict(os.environ, TORCH_HOME=str(tmp_path / "torch"), https_proxy="http://127.0.0.1:9")
-    done = run_main(
+    done = run_command(
         "--config=configs/flower.json", f"--data_path={photos}",
         f"--output_dir={tmp_path / 'runs'}", env=blocked,
     )  # fmt: skip

@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers import processes_of, read_rows, rows_without_times, run_main, start_main
+from tests.helpers import (
+    processes_of,
+    read_rows,
+    rows_without_times,
+    run_command,
+    run_main,
+    start_main,
+)
 from tests.test_failures import start_long_run
 
 ROOT_OF_ITS_OWN = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
@@ -102,7 +109,7 @@ def limit(kind: int, value: int) -> Callable[[], None]:
 
 @pytest.mark.slow
 def test_a_limit_on_the_size_of_files_ends_the_run(finished_run: Path, tmp_path: Path) -> None:
-    done = run_main(
+    done = run_command(
         f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path / 'r'}",
         preexec_fn=limit(resource.RLIMIT_FSIZE, 100_000),
     )  # fmt: skip
@@ -120,7 +127,7 @@ def test_a_limit_on_the_number_of_open_files_ends_the_run(
     finished_run: Path, tmp_path: Path
 ) -> None:
     start = time.monotonic()
-    done = run_main(
+    done = run_command(
         f"--config={finished_run / 'config.json'}", f"--run_dir={tmp_path / 'r'}",
         "--world_size=16", preexec_fn=limit(resource.RLIMIT_NOFILE, 30),
     )  # fmt: skip

@@ -21,7 +21,7 @@ from tests.helpers import (
     is_past_round,
     processes_of,
     read_rows,
-    run_main,
+    run_command,
     start_main,
     write_config,
 )
@@ -30,7 +30,7 @@ from tests.helpers import (
 def test_a_diverging_client_ends_the_run_by_name(finished_run: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "r"
     start = time.monotonic()
-    done = run_main(
+    done = run_command(
         f"--config={finished_run / 'config.json'}", f"--run_dir={run_dir}", "--lr=1000000"
     )
     assert time.monotonic() - start < 20
@@ -235,7 +235,7 @@ def test_a_run_writes_in_its_own_places_only(finished_run: Path, tmp_path: Path)
     places_of_libraries = ("MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "TORCH_HOME")
     for name in (*places_of_libraries, *(name for name in environment if name.startswith("COV"))):
         environment.pop(name, None)  # what measures the coverage would write too
-    done = run_main(
+    done = run_command(
         f"--config={finished_run / 'config.json'}", "--data_path=mine", "--output_dir=out",
         "--name=a b", cwd=places["work"], env=environment,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from tests.helpers import (
     Row,
     read_rows,
     rows_without_times,
+    run_command,
     run_main,
     start_main,
     write_config,
@@ -119,7 +120,7 @@ def test_the_readmes_command_works_without_data_and_network(tmp_path: Path) -> N
     assert words[:2] == ["python", "main.py"]
     blocked = dict(os.environ, https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9")
     run_dir = tmp_path / "run"
-    done = run_main(
+    done = run_command(
         *words[2:], f"--data_path={tmp_path / 'data'}", f"--run_dir={run_dir}",
         "--num_train=90", "--num_test=20", "--global_epochs=1", "--eval_points=1", env=blocked,
     )  # fmt: skip
@@ -187,7 +188,7 @@ def test_wrong_input_is_one_line_and_status_2(
 
 
 def test_without_a_config_the_main_job_runs_wherever_one_is(tmp_path: Path) -> None:
-    done = run_main(
+    done = run_command(
         "--download=false", "--num_train=90", "--num_test=20", "--global_epochs=1",
         "--local_epochs=1", "--eval_points=0", "--run_dir=r", cwd=tmp_path,
     )  # fmt: skip
@@ -195,7 +196,7 @@ def test_without_a_config_the_main_job_runs_wherever_one_is(tmp_path: Path) -> N
     said = f"config: {ROOT / 'configs' / 'cifar.json'}, as none was given"
     assert done.stdout.splitlines()[0] == said
     assert json.loads((tmp_path / "r" / "config.json").read_text())["name"] == "cifar"
-    again = run_main("--resume=r", cwd=tmp_path)
+    again = run_command("--resume=r", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "as none was given" not in again.stdout
 
@@ -337,7 +338,7 @@ def test_a_class_and_a_folder_may_have_any_name(name: bytes, tmp_path: Path) -> 
     (photos / "b" / f".{raw}").mkdir()
     keys = {"type": "folder", "data_path": ".", "image_size": 16, "world_size": 1}
     config = write_config(tmp_path, num_train=None, num_test=None, **keys)
-    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}", cwd=photos)
+    done = run_command(f"--config={config}", f"--run_dir={tmp_path / 'r'}", cwd=photos)
     assert done.returncode == 0, done.stderr
     again = run_main(f"--resume={tmp_path / 'r'}", "--global_epochs=2")
     assert again.returncode == 0, again.stderr

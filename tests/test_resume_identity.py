@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.extra_utils.data.test_image_files import make_photo
-from tests.helpers import read_rows, run_main, write_config
+from tests.helpers import read_rows, run_command, run_main, write_config
 
 KEYS = {"type": "cifar", "offline_data": "synthetic", "download": False, "eval_points": 0,
         "num_train": 12, "num_test": 4, "name": "mine"}  # fmt: skip
@@ -30,7 +30,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("work")
     make_images(work / "mine")
     config = write_config(work, **KEYS, data_path="mine")
-    done = run_main(f"--config={config}", "--run_dir=r", cwd=work)
+    done = run_command(f"--config={config}", "--run_dir=r", cwd=work)
     assert done.returncode == 0, done.stderr
     return work
 
@@ -64,7 +64,7 @@ def test_relative_paths_mean_what_they_meant_when_the_run_began(work: Path, tmp_
     assert config["data_path"] == str(work / "mine")
     assert config["output_dir"] == str(work / "runs")
     (tmp_path / "elsewhere").mkdir()
-    done = run_main(f"--resume={work / 'r'}", "--global_epochs=2", cwd=tmp_path / "elsewhere")
+    done = run_command(f"--resume={work / 'r'}", "--global_epochs=2", cwd=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
     assert "SYNTHETIC" not in done.stdout
     assert list((tmp_path / "elsewhere").iterdir()) == []

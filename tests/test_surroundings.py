@@ -15,7 +15,7 @@ import pytest
 from extra_utils.basics.errors import ConfigError, describe_os_error
 from extra_utils.processes import supervisor
 from extra_utils.processes.launch import Launcher, find_launcher
-from tests.helpers import ROOT, processes_of, run_main, start_main, write_config
+from tests.helpers import ROOT, processes_of, run_command, run_main, start_main, write_config
 
 STRANGE, SHOWN = "目录\n\x1b[31m é", "\\u76ee\\u5f55\\n\\x1b[31m \\xe9"
 
@@ -26,12 +26,12 @@ def test_any_name_can_be_printed_on_any_terminal(data_path: Path, tmp_path: Path
     config = write_config(tmp_path / STRANGE, data_path=str(data_path), alpha=0.1)
     run_dir = tmp_path / STRANGE / "run"
     options = [f"--config={config}", f"--run_dir={run_dir}"]
-    done = run_main(*options, env=ascii_only)
+    done = run_command(*options, env=ascii_only)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"run folder: {tmp_path}/{SHOWN}/run"
     assert done.stderr.splitlines()[0].startswith(f"warning: {tmp_path}/{SHOWN}/tiny.json: alpha:")
 
-    again = run_main(*options, env=ascii_only)
+    again = run_command(*options, env=ascii_only)
     assert again.returncode == 2
     wrong = f"error: command line: run_dir: got {tmp_path}/{SHOWN}/run, which is not empty"
     assert again.stderr.splitlines()[1].startswith(wrong)
@@ -140,7 +140,7 @@ def test_the_next_run_removes_what_killed_ones_left_and_nothing_else(
         if not processes_of(tmp_path / "killed"):
             break
         time.sleep(0.1)
-    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 's'}", env=env)
+    done = run_command(f"--config={config}", f"--run_dir={tmp_path / 's'}", env=env)
     assert done.returncode == 0, done.stderr
     assert not left.exists()
     assert living.poll() is None
