@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,13 @@ def forks() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder for the whole session, so that the synthetic images are made once."""
-    return tmp_path_factory.mktemp("data")
+    base = tmp_path_factory.getbasetemp()
+    is_shared = (
+        "PYTEST_XDIST_WORKER" in os.environ
+    )  # whose workers have a folder each, side by side
+    folder = (base.parent if is_shared else base) / "data"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -187,10 +187,12 @@ def test_wrong_input_is_one_line_and_status_2(
     assert not (tmp_path / "runs").exists()
 
 
-def test_without_a_config_the_main_job_runs_wherever_one_is(tmp_path: Path) -> None:
+def test_without_a_config_the_main_job_runs_wherever_one_is(
+    data_path: Path, tmp_path: Path
+) -> None:
     done = run_command(
-        "--download=false", "--num_train=90", "--num_test=20", "--global_epochs=1",
-        "--local_epochs=1", "--eval_points=0", "--run_dir=r", cwd=tmp_path,
+        f"--data_path={data_path}", "--download=false", "--num_train=90", "--num_test=20",
+        "--global_epochs=1", "--local_epochs=1", "--eval_points=0", "--run_dir=r", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = f"config: {ROOT / 'configs' / 'cifar.json'}, as none was given"

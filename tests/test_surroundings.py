@@ -59,7 +59,7 @@ def test_closed_streams_change_nothing(closed: str, data_path: Path, tmp_path: P
     assert done.returncode == 0
     assert (tmp_path / "r" / "samples.png").exists()
     assert "warning" not in done.stdout
-    assert subprocess.run(shell, cwd=ROOT, capture_output=True).returncode == 2
+    assert subprocess.run([*shell, "--lrr=1"], cwd=ROOT, capture_output=True).returncode == 2
 
 
 def test_torchruns_variables_left_over_are_no_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,9 @@ def test_the_next_run_removes_what_killed_ones_left_and_nothing_else(
 def start_long(data_path: Path, tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
     """A run that would take hours, once its first round is done, and its temporary folder."""
     (folder := tmp_path / "tmp").mkdir()
-    config = write_config(tmp_path, data_path=str(data_path), global_epochs=100_000)
+    config = write_config(
+        tmp_path, data_path=str(data_path), global_epochs=100_000, world_size=1, num_train=50
+    )
     process = start_main(
         f"--config={config}",
         f"--run_dir={tmp_path / 'r'}",

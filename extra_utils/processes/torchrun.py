@@ -40,6 +40,8 @@ class TorchrunRank:
     def run(self, threads: int, function: Callable[..., None], data_folder: Path, job: Any) -> None:
         """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
         setup = Setup(threads, "env://", self._heartbeats)
+        # until all have met it waits outside of Python, where no handler of ours would be called
+        self._on_end = signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
             failure = failure_of(self._rank, setup, self._work, (function, data_folder, job))
             if failure is None:
@@ -54,6 +56,7 @@ class TorchrunRank:
     def _work(
         self, ranks: Ranks, function: Callable[..., None], data_folder: Path, job: Any
     ) -> None:
+        signal.signal(signal.SIGTERM, self._on_end)
         self._store = ranks.store
         self._exchange()
         folders = ranks.all_gather(str(data_folder))
