@@ -55,15 +55,14 @@ def test_a_round_of_which_a_rule_leaves_nobody_changes_nothing(
         "num_test": 10,
         "batch_size": 8,
     }
-    run_dir = run_tiny(tmp_path, data_path, defense={"name": "oracle"}, global_epochs=3,
+    run_dir = run_tiny(tmp_path, data_path, defense={"name": "oracle"}, global_epochs=2,
                        eval_points=0, **keys)  # fmt: skip
-    (untrained, first, second, third) = read_rows(run_dir, "round")
-    unchanged = [row["unchanged"] for row in (untrained, first, second, third)]
-    assert unchanged == [False, False, True, True]
+    (untrained, first, second) = read_rows(run_dir, "round")
+    assert [row["unchanged"] for row in (untrained, first, second)] == [False, False, True]
     for key in ("accuracy", "loss", "recall"):  # batch norm's statistics are the same too
-        assert first[key] == second[key] == third[key]
+        assert first[key] == second[key]
     assert first["loss"] != untrained["loss"]
-    clients = [row for row in read_rows(run_dir, "client") if row["round"] == 3]
+    clients = [row for row in read_rows(run_dir, "client") if row["round"] == 2]
     assert [(row["weight"], row["flagged"]) for row in clients] == 3 * [(0.0, True)]
     note = "note: round 2: oracle has left out every client, so the model stays as it was\n"
     assert note in (run_dir / "said").read_text()

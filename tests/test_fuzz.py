@@ -163,7 +163,7 @@ def test_of_a_mangled_run_what_is_whole_is_drawn(
     drawn: list[str] = []
 
     def save(figure: Figure, path: Path) -> None:
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         drawn.append(path.name)
 
     monkeypatch.setattr(plots, "save", save)

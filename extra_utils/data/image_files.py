@@ -26,7 +26,19 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that star
 DEEP = "IF"  # begin the names of the modes of whole numbers and floats of 16 and 32 bits
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # what broken files get out of the decoder: tests/extra_utils/data/fuzz_images.py looks for others
-BROKEN = (OSError, ValueError, SyntaxError, TypeError, AttributeError, struct.error, *BOMBS)
+BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    *BOMBS,
+)
 
 Decoded = tuple[Images | None, str]  # why there is none, or a remark on the image
 

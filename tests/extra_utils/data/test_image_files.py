@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from extra_utils.basics.errors import ConfigError
+from extra_utils.data import image_files
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import Dataset, open_dataset
 from tests.helpers import ROOT, make_config
@@ -316,6 +317,17 @@ def test_a_photograph_whose_exif_holds_text_in_place_of_a_number_is_counted_and_
     out = capsys.readouterr().out
     assert "note: 1 files are no usable images:" in out
     assert "bad.jpg: error: required argument is not an integer" in out
+
+
+@pytest.mark.parametrize("error", [MemoryError, EOFError, IndexError, ZeroDivisionError])
+def test_a_file_that_asks_for_too_much_is_left_out(
+    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error("too much")
+
+    monkeypatch.setattr(Image, "open", fail)
+    assert image_files._decode("a.png", side=8) == (None, f"{error.__name__}: too much")
 
 
 @pytest.mark.parametrize("number", [500, pytest.param(20_000, marks=pytest.mark.slow)])
