@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from extra_utils.config.keys import Config, GivenConfig
 from extra_utils.config.rules import resolve
@@ -30,6 +31,14 @@ TINY = {
     "local_epochs": 1,
     "eval_points": 2,
 }
+
+
+def one_now(cases: Mapping[str, Any]) -> list[Any]:
+    """Parameters, of which all but the first are for the slow tests."""
+    marks = [(), *((pytest.mark.slow,) for _ in list(cases)[1:])]
+    return [
+        pytest.param(cases[key], id=key, marks=mark) for key, mark in zip(cases, marks, strict=True)
+    ]
 
 
 def make_config(**keys: Any) -> Config:

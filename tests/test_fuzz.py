@@ -155,9 +155,19 @@ def mangle(lines: list[bytes], draw: st.DataObject) -> list[bytes]:
     return lines
 
 
-@settings(MANY, max_examples=60)
-@given(draw=st.data())
+@pytest.mark.parametrize("number", [20, pytest.param(100, marks=pytest.mark.slow)])
 def test_of_a_mangled_run_what_is_whole_is_drawn(
+    number: int, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @settings(MANY, max_examples=number)
+    @given(draw=st.data())
+    def check(draw: st.DataObject) -> None:
+        draw_what_is_whole(draw, finished_run, monkeypatch)
+
+    check()
+
+
+def draw_what_is_whole(
     draw: st.DataObject, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []

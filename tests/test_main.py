@@ -17,6 +17,7 @@ from PIL import Image
 from tests.helpers import (
     ROOT,
     Row,
+    one_now,
     read_rows,
     rows_without_times,
     run_command,
@@ -331,7 +332,7 @@ NAMES = {"Latin-1": b"caf\xe9", "a newline": b"a\nb", "a terminal's command": b"
 SHOWN = {b"caf\xe9": "caf\\udce9", b"a\nb": "a\\nb", b"\x1b[2Jx": "\\x1b[2Jx"}
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+@pytest.mark.parametrize("name", one_now(NAMES))
 def test_a_class_and_a_folder_may_have_any_name(name: bytes, tmp_path: Path) -> None:
     raw, shown = os.fsdecode(name), SHOWN[name]
     photos = make_photos(tmp_path / raw, 5)

@@ -15,7 +15,15 @@ import pytest
 from extra_utils.basics.errors import ConfigError, describe_os_error
 from extra_utils.processes import supervisor
 from extra_utils.processes.launch import Launcher, find_launcher
-from tests.helpers import ROOT, processes_of, run_command, run_main, start_main, write_config
+from tests.helpers import (
+    ROOT,
+    one_now,
+    processes_of,
+    run_command,
+    run_main,
+    start_main,
+    write_config,
+)
 
 STRANGE, SHOWN = "目录\n\x1b[31m é", "\\u76ee\\u5f55\\n\\x1b[31m \\xe9"
 
@@ -50,7 +58,10 @@ def test_the_command_that_goes_on_can_be_pasted(data_path: Path, tmp_path: Path)
     assert done.stderr.endswith(f"resume with: python main.py --resume '{tmp_path / 'my run'}'\n")
 
 
-@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+CLOSED = {"all": "<&- >&- 2>&-", "standard error": "2>&-", "standard output": ">&-"}
+
+
+@pytest.mark.parametrize("closed", one_now(CLOSED))
 def test_closed_streams_change_nothing(closed: str, data_path: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, data_path=str(data_path), alpha=0.1)
     command = [sys.executable, "main.py", f"--config={config}", f"--run_dir={tmp_path / 'r'}"]

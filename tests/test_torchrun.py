@@ -77,7 +77,7 @@ def start_long(finished_run: Path, run_dir: Path, *options: str) -> tuple[Any, l
     return process, workers
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_stopped_worker_ends_the_run_by_name(
     rank: int, finished_run: Path, tmp_path: Path
 ) -> None:
@@ -163,6 +163,7 @@ def test_two_nodes_give_the_same_bytes(finished_run: Path, data_path: Path, tmp_
     assert (tmp_path / "r" / "accuracy.png").exists()
 
 
+@pytest.mark.slow
 def test_machines_with_different_images_do_not_train_together(tmp_path: Path) -> None:
     folders = [
         make_folder(tmp_path / "here" / "photos"),

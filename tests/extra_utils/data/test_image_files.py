@@ -321,7 +321,7 @@ def test_a_photograph_whose_exif_holds_text_in_place_of_a_number_is_counted_and_
 
 @pytest.mark.parametrize("error", [MemoryError, EOFError, IndexError, ZeroDivisionError])
 def test_a_file_that_asks_for_too_much_is_left_out(
-    error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error("too much")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.extra_utils.plots.conftest import copy_run
-from tests.helpers import ROOT
+from tests.helpers import ROOT, one_now
 
 DARK = (
     "text.usetex: True\ntext.color: white\naxes.facecolor: black\nsavefig.facecolor: none\n"
@@ -34,7 +34,7 @@ save(draw_samples(rows, ["cat", "dog"], "title", "red"), Path(sys.argv[1], "samp
 """
 
 
-@pytest.mark.parametrize("settings", ELSEWHERE.values(), ids=ELSEWHERE)
+@pytest.mark.parametrize("settings", one_now(ELSEWHERE))
 def test_the_users_own_settings_of_matplotlib_change_no_picture(
     settings: dict[str, str], finished_run: Path, tmp_path: Path
 ) -> None:
