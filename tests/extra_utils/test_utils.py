@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from extra_utils.plots.draw import save
 from extra_utils.utils import draw_samples, pick_samples
 
 
@@ -21,13 +19,27 @@ def test_samples_show_changed_labels_first() -> None:
     assert len(set(chosen)) == 8
 
 
-def test_the_viewer_draws_colour_and_grey_images(tmp_path: Path) -> None:
-    labels, flipped = np.array([0, 1]), np.array([0, 0])
-    for channels in (1, 3):
-        images = np.zeros((2, 8, 8, channels), dtype=np.uint8)
-        rows = {"client 0": (images, labels, flipped)}
-        save(draw_samples(rows, ["cat", "dog"], "title", "red"), tmp_path / "s.png")
-        assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_viewer_shows_each_image_under_its_labels(channels: int) -> None:
+    images = np.arange(3 * 8 * 8 * channels, dtype=np.uint8).reshape(3, 8, 8, channels)
+    rows = {
+        "client 0": (images[:2], np.array([0, 1]), np.array([0, 0])),
+        "client 2": (images[2:], np.array([1]), np.array([2])),
+    }
+    figure = draw_samples(rows, ["cat", "dog", "owl"], "title", "crimson")
+    seen = []
+    for axes in figure.axes:
+        (image,) = axes.get_images()
+        seen.append((axes.get_ylabel(), axes.get_title(), axes.title.get_color()))
+        shown = image.get_array()
+        assert shown is not None
+        assert np.array_equal(shown, images[len(seen) - 1].squeeze())
+        assert image.get_clim() == (0, 255)
+    assert seen == [
+        ("client 0", "cat", "black"),
+        ("", "dog\n→ cat", "crimson"),
+        ("client 2", "dog\n→ owl", "crimson"),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
