@@ -48,6 +48,7 @@ CASES = {
         "norm",
         {"num_clients": 5, "partition": "dirichlet", "attack": ATTACK},
     ),
+    "dropout": ("net", {"num_clients": 4, "model_name": "mnist_net"}),
     "iid, sampled, no attack, batch norm": ("norm", {"num_clients": 6, "clients_per_round": 3}),
 }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.reader import Arguments
-from extra_utils.run.folder import make_run_folder, run_folder
+from extra_utils.config.keys import HINTS, to_json
+from extra_utils.config.reader import Arguments, parse_arguments
+from extra_utils.run.folder import make_run_folder, read_resumed, run_folder
+from federal_defense.rules.table import TABLES
 from tests.helpers import make_config
 
 CONFIG = make_config(type="cifar", name="mine")
@@ -59,3 +62,38 @@ def test_paths_of_a_run_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert job is not None
             paths = (job.config.data_path, job.config.output_dir, job.config.weights)
             assert paths == (str(tmp_path / "data"), str(tmp_path / "runs"), stays)
+
+
+MAY_CHANGE = {
+    "global_epochs": 11,
+    "world_size": 2,
+    "timeout_s": 5.0,
+    "checkpoint_every": 3,
+    "data_path": "elsewhere",
+    "output_dir": "there",
+}
+MUST_STAY = {
+    "name": "other", "comment": "x", "type": "synthetic", "download": "false", "image_size": 32,
+    "offline_data": "synthetic", "num_train": 90, "num_test": 90, "augment": "false",
+    "model_name": "mnist_net", "weights": "w.pth", "freeze_layers": "true", "stem": "cifar",
+    "syncBN": "true", "num_clients": 4, "clients_per_round": 2, "partition": "dirichlet",
+    "alpha": 2, "shards_per_client": 3, "local_epochs": 3, "batch_size": 8, "lr": 0.5,
+    "lrf": 0.5, "eval_points": 1, "eval_size": 9, "only_0": "true", "seed": 1,
+    "attack.target": 5, "defense": '{"name": "median"}', "threads_per_process": 2,
+}  # fmt: skip
+
+
+def test_what_may_change_when_a_run_goes_on_changes_and_all_else_must_stay(tmp_path: Path) -> None:
+    assert {key.partition(".")[0] for key in MAY_CHANGE | MUST_STAY} == HINTS.keys()
+    attack = {"name": "label_flip", "clients": [0]}
+    stored = to_json(CONFIG) | {"attack": attack}
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    for key, value in MAY_CHANGE.items():
+        options = [f"--resume={tmp_path}", f"--{key}={value}"]
+        given, _ = read_resumed(parse_arguments(options), TABLES)
+        assert getattr(given, key) == value
+    for key, text in MUST_STAY.items():
+        options = [f"--resume={tmp_path}", f"--{key}={text}"]
+        top = key.partition(".")[0]
+        with pytest.raises(ConfigError, match=rf"^command line: {top}: got .*, must stay "):
+            read_resumed(parse_arguments(options), TABLES)
