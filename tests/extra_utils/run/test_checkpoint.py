@@ -64,7 +64,7 @@ def test_a_checkpoint_whose_rows_could_not_be_written_does_not_stand(tmp_path: P
 
 def whole_checkpoint(folder: Path, model: nn.Module) -> bytes:
     """The bytes of a checkpoint."""
-    with checkpoint_beside(folder, model, 1, MINE, {}):
+    with checkpoint_beside(folder, model, 1, MINE, {"history": np.ones(2)}):
         pass
     return (folder / NAME).read_bytes()
 
