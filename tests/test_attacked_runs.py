@@ -9,15 +9,15 @@ import pytest
 from tests.helpers import read_rows, run_tiny
 
 
-def test_a_backdoor_is_tested_on_stamped_images_of_the_other_classes(
-    tmp_path: Path, data_path: Path
-) -> None:
-    attack = {"name": "backdoor", "clients": [0, 1, 2], "target": 0, "share": 0.8, "size": 8}
+def test_a_backdoor_is_learned_from_two_of_three_clients(tmp_path: Path, data_path: Path) -> None:
+    attack = {"name": "backdoor", "clients": [0, 2], "target": 0, "share": 0.8, "size": 8}
     run_dir = run_tiny(tmp_path, data_path, attack=attack, num_train=1200, global_epochs=4,
                        eval_points=0, augment=False)  # fmt: skip
     rates = [row["backdoor_success_rate"] for row in read_rows(run_dir, "round")]
     assert all(0 <= rate <= 100 for rate in rates)
-    assert rates[-1] > 90  # the patch is easy to learn
+    assert rates[0] < 50 < 90 < rates[-1]  # the patch is easy to learn
+    edited = [row["edited_labels"] for row in read_rows(run_dir, "client")[:3]]
+    assert edited[1] == 0 < min(edited[0], edited[2])
     rows = read_rows(run_dir, "round")
     assert all(row["source_recall"] is None for row in rows)
     (summary,) = read_rows(run_dir, "summary")
@@ -41,7 +41,7 @@ def test_a_rule_that_filters_names_whom_it_left_out(tmp_path: Path, data_path: P
     (_, first, second) = read_rows(run_dir, "round")
     assert first["detection"] == {"precision": None, "recall": None}
     assert second["detection"] == {"precision": 100.0, "recall": 100.0}
-    assert (run_dir / "detection.png").read_bytes().startswith(b"\x89PNG")
+    assert (run_dir / "detection.png").is_file()
 
 
 def test_a_round_of_which_a_rule_leaves_nobody_changes_nothing(

@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from extra_utils.basics.errors import WrongKey
+from extra_utils.basics.heartbeat import Heartbeats
+from extra_utils.config.keys import AttackConfig
+from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
-from federal_defense.attacks import Poisoned
+from extra_utils.processes.machine import process_context
+from federal_defense.attacks import Poisoned, poison
 from my_data_loader import (
     Normalizer,
     TestLoader,
@@ -20,6 +24,7 @@ from my_data_loader import (
     choose_eval_images,
     choose_test_images,
     crop,
+    global_test,
     make_shards,
     share_out,
 )
@@ -29,7 +34,7 @@ CONFIG = make_config(type="synthetic", num_clients=3, batch_size=8)
 
 
 def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:
-    dataset = make_dataset()
+    dataset = make_dataset(num_train=200)
     config = replace(CONFIG, num_train=31)
     first, again = (np.concatenate(make_shards(config, dataset).shards) for _ in range(2))
     other = np.concatenate(make_shards(replace(config, seed=1), dataset).shards)
@@ -38,6 +43,7 @@ def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:
     assert len(set(first)) == 31
     counts = np.bincount(dataset.train.labels[first], minlength=10)
     assert set(counts) == {3, 4}
+    assert len(set(first) & set(range(100))) < 31  # drawn, and not the first
 
 
 def test_shards_are_cut_for_common_steps_at_random_and_each_class_is_told() -> None:
@@ -145,6 +151,63 @@ def test_labels_of_the_loader_can_be_replaced_without_touching_the_data_set() ->
     assert set(dataset.train.labels) == set(range(10))
 
 
+def test_the_stamped_images_are_those_whose_labels_are_changed() -> None:
+    dataset, shard = make_dataset(num_train=200), np.arange(100, 200)
+    attack = AttackConfig(
+        name="backdoor", clients=[0], parameters={"target": 0, "share": 0.5, "size": 4}
+    )
+    config = replace(CONFIG, augment=False, attack=attack)
+    poisoned = poison(dataset.train.labels[shard], config, 10, 0, 1)
+    assert poisoned.is_stamped is not None
+    loader = TrainLoader(dataset, shard, config, poisoned)
+    white = (255 - torch.tensor(dataset.info.mean)) / torch.tensor(dataset.info.std)
+    seen = []
+    for images, labels in loader.epoch(np.random.default_rng(0)):
+        corners = images[:, :, -4:, -4:]
+        is_white = ((corners - white[:, None, None]).abs() < 1e-4).all(dim=(1, 2, 3))
+        seen += list(zip(is_white.tolist(), labels.tolist(), strict=True))
+    assert sum(is_white for is_white, _ in seen) == poisoned.is_stamped.sum() > 30
+    assert all(label == 0 for is_white, label in seen if is_white)
+    true = dataset.train.labels[shard][~poisoned.is_stamped]
+    assert sorted(label for is_white, label in seen if not is_white) == sorted(true)
+
+
+class Alone(Ranks):
+    """A rank without others."""
+
+    def all_reduce(self, values: torch.Tensor) -> None: ...
+
+
+class Spy(torch.nn.Module):
+    """Takes an image with a white corner for class 3, all others for 5; counts them."""
+
+    def __init__(self, white: torch.Tensor) -> None:
+        super().__init__()
+        self.white, self.seen = white, {True: 0, False: 0}
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        corners = (images[:, :, -2:, -2:] - self.white[:, None, None]).abs() < 1e-4
+        is_white = corners.all(dim=(1, 2, 3))
+        for value in is_white.tolist():
+            self.seen[value] += 1
+        return torch.nn.functional.one_hot(torch.where(is_white, 3, 5), 10).float()
+
+
+def test_a_backdoor_is_tested_on_stamped_images_of_the_other_classes() -> None:
+    dataset = make_dataset(num_test=100)
+    attack = AttackConfig(
+        name="backdoor", clients=[0], parameters={"target": 3, "share": 0.5, "size": 2}
+    )
+    config = replace(CONFIG, attack=attack)
+    model = Spy((255 - torch.tensor(dataset.info.mean)) / torch.tensor(dataset.info.std))
+    ranks = Alone(0, 1, Heartbeats(process_context(), 1).writer(0))
+    found = global_test(ranks, config, dataset, lambda: None)(model)
+    assert model.seen == {True: 90, False: 100}  # ten are of the target class
+    assert found.backdoor_success_rate == 100.0
+    assert found.accuracy == 10.0
+    assert found.confusion[:, 5].tolist() == [10] * 10
+
+
 @pytest.mark.parametrize("place", [(0, 0), (4, 4), (8, 1)])
 def test_crop_cuts_out_of_the_padded_image(place: tuple[int, int]) -> None:
     images = make_dataset().train.images[:3]
@@ -164,13 +227,17 @@ def test_augmented_images_are_moved_and_half_of_them_mirrored() -> None:
     back = (pixels * std + mean).round().to(torch.uint8).numpy()
     order = np.random.default_rng(0).permutation(400)
     kinds = {"same": 0, "mirrored": 0, "lost": 0}
+    places = set()
     for image, number in zip(back, order, strict=True):
         windows = np.lib.stride_tricks.sliding_window_view(image, (16, 16, 3))[:, :, 0]
-        straight = (windows == middle[number]).all(axis=(2, 3, 4)).any()
+        found = (windows == middle[number]).all(axis=(2, 3, 4))
+        places |= set(zip(*found.nonzero(), strict=True))
+        straight = found.any()
         mirrored = (windows == middle[number][:, ::-1]).all(axis=(2, 3, 4)).any()
         kinds["same" if straight else "mirrored" if mirrored else "lost"] += 1
     assert kinds["lost"] == 0
     assert 150 < kinds["mirrored"] < 250
+    assert len(places) > 60  # of 9 x 9, by 200 images
 
 
 def test_digits_are_not_mirrored() -> None:

@@ -1,6 +1,7 @@
 """The files that hold a model: model.pth for the user, checkpoint.pth to go on from."""
 
 import io
+import pickle
 import zlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -57,7 +58,10 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
         raise ConfigError(f"{path}: is no whole checkpoint: {error.strerror}") from None
     if content[-4:] != checksum(memoryview(content)[:-4]):
         raise ConfigError(f"{path}: is no whole checkpoint: its checksum does not fit")
-    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ConfigError(f"{path}: is no checkpoint: it would run a program") from None
     if change := first_change(found["identity"], identity):
         raise ConfigError(f"{path}: is of another run: {change}")
     memory = {name: value.numpy() for name, value in found["rule"].items()}

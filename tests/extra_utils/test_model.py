@@ -12,6 +12,7 @@ from torch import nn
 
 from extra_utils.aggregation.flat_model import FlatModel
 from extra_utils.model import (
+    MnistNet,
     Net,
     build_model,
     is_frozen,
@@ -32,9 +33,28 @@ def test_net_is_the_articles() -> None:
     assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
-def test_pooling_before_the_relu_gives_the_same_numbers() -> None:
-    images = torch.randn(4, 6, 28, 28)
-    assert torch.equal(F.relu(F.max_pool2d(images, 2)), F.max_pool2d(F.relu(images), 2))
+def test_net_pools_after_the_relu_as_the_tutorial_does() -> None:
+    """By its numbers: it pools before, which gives the same."""
+    torch.manual_seed(0)
+    model, x = Net(), torch.randn(4, 3, 32, 32)
+    images = x
+    for conv in (model.conv1, model.conv2):
+        x = F.max_pool2d(F.relu(conv(x)), 2)
+    x = F.relu(model.fc2(F.relu(model.fc1(x.flatten(1)))))
+    assert torch.equal(model(images), model.fc3(x))
+
+
+def test_mnist_net_drops_half_of_what_goes_into_its_last_layer_while_it_trains() -> None:
+    torch.manual_seed(0)
+    model, seen = MnistNet(), []
+    model.fc2.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    images = torch.randn(200, 1, 28, 28)
+    for is_training in (False, True):
+        model.train(is_training)(images)
+    whole, dropped = seen
+    is_left = dropped != 0
+    assert 0.4 < is_left.float().sum() / (whole != 0).float().sum() < 0.6
+    assert torch.allclose(dropped[is_left], 2 * whole[is_left], atol=1e-5)
 
 
 def test_a_models_weights_are_the_seeds_and_leave_the_global_stream_alone() -> None:

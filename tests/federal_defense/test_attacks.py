@@ -96,10 +96,23 @@ def test_an_attack_on_the_difference_leaves_the_labels_alone() -> None:
     assert first is not None
     assert again is not None
     assert later is not None
+    other = attack_on("diff", replace(config, attack=replace(attack, clients=[1, 2])), 10, 1, 1)
+    assert other is not None
     noise = first(zeros)
+    assert not torch.equal(noise, other(zeros))  # attackers do not all send the same
     assert torch.equal(noise, again(zeros))
     assert not torch.equal(noise, later(zeros))
     assert not torch.equal(noise, first(zeros))  # the next block
+
+
+def test_attackers_draw_labels_of_their_own_and_the_same_in_each_round() -> None:
+    config = replace(CONFIG, attack=AttackConfig(name="random_label", clients=[1, 2]))
+    first, later, other = (
+        poison(np.zeros(50, dtype=np.int64), config, 10, client, number).labels.tolist()
+        for client, number in ((1, 1), (1, 2), (2, 1))
+    )
+    assert first == later
+    assert first != other
 
 
 def test_it_is_counted_how_many_labels_are_edited() -> None:

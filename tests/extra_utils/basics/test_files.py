@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from extra_utils.basics.files import remove_partial_files, write_whole
+from extra_utils.basics.files import remove_partial_files, write_whole, written_beside
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -31,6 +32,29 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_file_is_on_disk_before_it_takes_its_place_and_its_place_before_we_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    replace, fsync = Path.replace, os.fsync
+
+    def look_at_fsync(handle: int) -> None:
+        place = Path(f"/proc/self/fd/{handle}").resolve()
+        content = place.read_bytes().decode() if place.is_file() else "its folder"
+        done.append(f"fsync of {content}")
+        fsync(handle)
+
+    def look_at_replace(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", look_at_fsync)
+    monkeypatch.setattr(Path, "replace", look_at_replace)
+    with written_beside(tmp_path / "f", b"the ", b"whole"):
+        done.append("block")
+    assert done == ["fsync of the whole", "block", "rename", "fsync of its folder"]
 
 
 def test_partial_files_are_removed_and_others_kept(tmp_path: Path) -> None:

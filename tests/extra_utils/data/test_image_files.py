@@ -346,13 +346,15 @@ def test_a_link_to_another_image_of_the_folder_is_an_image(tmp_path: Path) -> No
     assert len(all_images(load(root))) == 21
 
 
+@pytest.mark.parametrize("place", ["secret", "photos-of-others"])
 def test_a_class_that_is_a_link_out_of_the_folder_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Also to a neighbour whose name begins as the folder's."""
     root = make_folder(tmp_path / "photos")
-    (tmp_path / "secret").mkdir()
-    make_photo(tmp_path / "secret" / "x.png")
-    (root / "z").symlink_to(tmp_path / "secret")
+    (tmp_path / place).mkdir()
+    make_photo(tmp_path / place / "x.png")
+    (root / "z").symlink_to(tmp_path / place)
     with pytest.raises(ConfigError, match="photos/z, which holds no usable image"):
         load(root)
     assert f"{root / 'z'}: a link out of {root}" in capsys.readouterr().out

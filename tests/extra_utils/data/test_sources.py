@@ -91,9 +91,12 @@ def test_a_file_that_is_no_image_is_named_and_left_out(
     assert "note.txt: UnidentifiedImageError" in out
 
 
-def test_folders_with_different_classes_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", ["a b c", "a c"], ids=["one more", "another name"])
+def test_folders_with_different_classes_are_refused(names: str, tmp_path: Path) -> None:
     write_folders(tmp_path)
-    (tmp_path / "cifar10" / "test" / "c").mkdir()
+    shutil.rmtree(tmp_path / "cifar10" / "test")
+    for name in names.split():
+        (tmp_path / "cifar10" / "test" / name).mkdir(parents=True)
     with pytest.raises(ConfigError, match="which does not hold the same classes as"):
         prepare_data(replace(CONFIG, data_path=str(tmp_path)))
 
@@ -146,7 +149,10 @@ def test_a_folder_of_images_is_not_passed_over_in_silence(
 def test_missing_data_can_be_replaced_by_synthetic_images_with_a_banner(tmp_path: Path) -> None:
     data, notice = prepare_data(replace(CONFIG, data_path=str(tmp_path), offline_data="synthetic"))
     assert "SYNTHETIC DATA: CIFAR-10 was not to be had" in notice
-    assert "cifar-10-batches-py is not there, and download is false" in notice
+    folder = f"{tmp_path}/cifar-10-batches-py"
+    assert f"\nWhy: {folder} is not there, and download is false\n" in notice
+    assert "say nothing about CIFAR-10. " in notice
+    assert f"{tmp_path}/cifar10/train/<class>/" in notice
     assert open_dataset(data).info.synthetic
 
 
@@ -286,9 +292,3 @@ def test_an_archive_at_hand_is_unpacked_without_a_network_unless_it_is_cut_off(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("CIFAR-10 "), done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {archive.name, "cifar-10-batches-py"}
-
-
-def test_the_banner_names_the_cure() -> None:
-    text = data_sources.BANNER.format(line="=", wanted="X", reason="because", cure="Do this.")
-    assert "Why: because" in text
-    assert "say nothing about X. Do this." in text

@@ -132,5 +132,10 @@ def test_a_stopped_parent_does_not_take_the_pause_for_a_ranks(
     clock = Clock()
     monkeypatch.setattr(supervisor, "time", clock)
     watch = StillnessWatch(Heartbeats(process_context(), 1), timeout_s=3)
-    clock.now = 3600
-    assert watch.look(set()) == []
+    for now in (1, 2, 3600):  # the first look sees a new beat, and the third comes an hour later
+        clock.now = now
+        assert watch.look(set()) == []
+    for now in (3601, 3602, 3603):
+        clock.now = now
+        found = watch.look(set())
+    assert found == [0]  # which goes on to stand still

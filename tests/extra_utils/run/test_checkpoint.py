@@ -62,6 +62,19 @@ def test_a_checkpoint_whose_rows_could_not_be_written_does_not_stand(tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+class Payload:
+    """Would run when it is read."""
+
+    has_run = False
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return run_payload, ()
+
+
+def run_payload() -> None:
+    Payload.has_run = True
+
+
 def whole_checkpoint(folder: Path, model: nn.Module) -> bytes:
     """The bytes of a checkpoint."""
     with checkpoint_beside(folder, model, 1, MINE, {"history": np.ones(2)}):
@@ -123,6 +136,15 @@ def test_another_runs_checkpoint_is_refused(
     with pytest.raises(ConfigError) as caught:
         load_checkpoint(tmp_path / NAME, {"config": MINE["config"] | config})
     assert str(caught.value) == f"{tmp_path / NAME}: is of another run: {change}"
+
+
+def test_a_checkpoint_with_a_payload_does_not_run(tmp_path: Path) -> None:
+    """Whoever hands a run's folder on can make its checksum fit."""
+    archive = checkpoint.to_bytes({"round": 1, "identity": MINE, "model": {}, "rule": Payload()})
+    (tmp_path / NAME).write_bytes(archive + checkpoint.checksum(archive))
+    with pytest.raises(ConfigError, match="is no checkpoint: it would run a program"):
+        load_checkpoint(tmp_path / NAME, MINE)
+    assert not Payload.has_run
 
 
 def test_torch_reads_a_checkpoint_too(tmp_path: Path) -> None:

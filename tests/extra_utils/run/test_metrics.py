@@ -60,6 +60,16 @@ def test_rows_are_one_line_each_and_not_escaped(tmp_path: Path) -> None:
         json.loads(line, parse_constant=pytest.fail)
 
 
+def test_rows_are_on_disk_when_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("os.fsync", lambda _: seen.append((tmp_path / FILE_NAME).read_text()))
+    write_rows(tmp_path, make_round(1, 1.0))
+    assert seen == [(tmp_path / FILE_NAME).read_text()]
+    assert seen[0].endswith("}\n")
+
+
 def test_what_a_run_writes_is_the_schemas(finished_run: Path) -> None:
     rows = read_rows(finished_run)
     assert {row["kind"] for row in rows} == SCHEMA.keys()
