@@ -34,7 +34,7 @@ def figure_of(key: str, number: int, seed: int = 0) -> float:
 
 
 def class_mean(number: int, client: int) -> list[float]:
-    return [0.1 * number + 0.01 * client * (1 + c) for c in range(3)]
+    return [0.1 * number + 0.01 * client**2 * (1 + c) for c in range(3)]
 
 
 def point_of(number: int, client: int, step: int) -> dict[str, Any]:
@@ -145,11 +145,11 @@ def test_class_means_are_the_last_rounds_and_the_colours_their_distance_from_the
     figures: dict[str, Figure],
 ) -> None:
     axes, scale = figures["class_mean.png"].axes
-    expected = [[0.3 + 0.01 * client * (1 + c) for c in range(3)] for client in (0, 1, 2)]
+    expected = [[0.3 + 0.01 * square * (1 + c) for c in range(3)] for square in (0, 1, 4)]
     assert cells_of(axes, 3) == [[f"{value:.3f}" for value in row] for row in expected]
     middle = [-0.01, -0.02, -0.03]  # client 1's are the median
-    assert np.allclose(image_of(axes), [middle, [0.0, 0.0, 0.0], [0.01, 0.02, 0.03]])
-    assert axes.get_images()[0].get_clim() == pytest.approx((-0.03, 0.03))
+    assert np.allclose(image_of(axes), [middle, [0.0, 0.0, 0.0], [0.03, 0.06, 0.09]])
+    assert axes.get_images()[0].get_clim() == pytest.approx((-0.09, 0.09))
     rows = ["client 0 (flagged)", "client 1", "client 2 (attacker)"]
     assert names_of(axes) == (rows, CLASSES)
     weights = [label.get_fontweight() for label in axes.get_yticklabels()]

@@ -1,0 +1,93 @@
+"""Applies each of ``wiring_errors.toml`` to a copy of the project, and runs the tests meant for it.
+
+    python -m tests.wiring            # all
+    python -m tests.wiring 3 17       # these
+
+Exit status 1 where one goes unnoticed. Two copies are worked on at once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import NamedTuple
+
+from tests.helpers import ROOT
+
+
+class WiringError(NamedTuple):
+    """``right`` stands once in the file; ``tests`` are files below tests/."""
+
+    path: str
+    right: str
+    wrong: str
+    tests: str
+
+
+LISTED = tomllib.loads((ROOT / "tests" / "wiring_errors.toml").read_text(encoding="utf-8"))
+ERRORS = [WiringError(**error) for error in LISTED["error"]]
+NUM_COPIES = 2
+LEFT_OUT = shutil.ignore_patterns(".*", "data", "runs", "__pycache__")
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-m", "not real_data"]
+TIMEOUT_S = 300
+
+
+def run_tests(copy: Path, tests: list[str]) -> int:
+    """pytest's exit status: 0 where all pass, 1 where one fails."""
+    command = [*PYTEST, *(f"tests/{name}" for name in tests)]
+    return subprocess.run(command, cwd=copy, timeout=TIMEOUT_S, capture_output=True).returncode
+
+
+@contextmanager
+def applied(error: WiringError, copy: Path) -> Iterator[None]:
+    """The error stands in the copy for the block."""
+    path = copy / error.path
+    text = path.read_text(encoding="utf-8")
+    assert text.count(error.right) == 1, f"{error.path}: {error.right}"
+    path.write_text(text.replace(error.right, error.wrong), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main(argv: list[str]) -> int:
+    chosen = [int(number) for number in argv] or list(range(len(ERRORS)))
+    copies: Queue[Path] = Queue()
+
+    def is_noticed(number: int) -> bool:
+        error, copy = ERRORS[number], copies.get()
+        try:
+            with applied(error, copy):
+                return run_tests(copy, error.tests.split()) == 1
+        finally:
+            copies.put(copy)
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(NUM_COPIES) as pool:
+        for number in range(NUM_COPIES):
+            copy = Path(folder) / str(number)
+            shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
+            copies.put(copy)
+        files = sorted({name for number in chosen for name in ERRORS[number].tests.split()})
+        assert run_tests(copy, files) == 0, "the tests must pass without an error"
+        unnoticed = 0
+        for number, found in zip(chosen, pool.map(is_noticed, chosen), strict=True):
+            unnoticed += not found
+            error = ERRORS[number]
+            first = error.wrong.strip().splitlines()[0] if error.wrong.strip() else "nothing"
+            verdict = "noticed  " if found else "UNNOTICED"
+            print(f"{verdict} {number:3} {error.path}: {first}", flush=True)
+    print(f"{len(chosen) - unnoticed} of {len(chosen)} are noticed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
