@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, read_rows, rows_without_times, write_config
+from tests.helpers import read_rows, rows_without_times, run_module, write_config
 
-ON_EACH_WORLD_SIZE = """
-import sys
-from torch import nn
-import extra_utils.model
-import extra_utils.plots.draw
-import extra_utils.utils
-import main
-
-class NormNet(nn.Module):
-    def __init__(self, num_classes, channels, side):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 5, stride=4)
-        self.norm = nn.BatchNorm2d(8)
-        self.last = nn.Linear(8 * 7 * 7, num_classes)
-
-    def forward(self, images):
-        return self.last(self.norm(self.conv(images)).relu().flatten(1))
-
-model, config, folder = sys.argv[1:]
-if model == "norm":
-    extra_utils.model.Net = NormNet
-extra_utils.plots.draw.draw_run = extra_utils.plots.draw.save = lambda *_: None  # saves seconds
-extra_utils.utils.draw_samples = lambda *_: None
-for world_size in (1, 2, 3, 4):
-    options = [f"--config={config}", f"--run_dir={folder}/on{world_size}"]
-    assert main.main([*options, f"--world_size={world_size}"]) == 0
-"""
 ATTACK = {"name": "label_flip", "clients": [1, 4], "source": 1, "target": 4}
 CASES = {
     "iid, all, no attack": ("net", {"num_clients": 5}),
@@ -58,10 +29,7 @@ def test_world_sizes_1_to_4_give_the_same_bytes(
     model: str, keys: dict[str, object], data_path: Path, tmp_path: Path
 ) -> None:
     config = write_config(tmp_path, data_path=str(data_path), global_epochs=2, name="same", **keys)
-    done = subprocess.run(
-        [sys.executable, "-c", ON_EACH_WORLD_SIZE, model, str(config), str(tmp_path)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    done = run_module("tests.each_world_size", model, str(config), str(tmp_path), timeout=120)
     assert done.returncode == 0, done.stderr
     runs = [tmp_path / f"on{world_size}" for world_size in (1, 2, 3, 4)]
     models = {(run / "model.pth").read_bytes() for run in runs}

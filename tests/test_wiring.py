@@ -12,4 +12,6 @@ from tests.wiring import ERRORS, WiringError
 def test_what_is_to_be_changed_stands_once(error: WiringError) -> None:
     assert (ROOT / error.path).read_text(encoding="utf-8").count(error.right) == 1
     assert error.right != error.wrong
-    assert all((ROOT / "tests" / name).is_file() for name in error.tests.split())
+    names = [name for name in error.tests.split() if name.endswith(".py")]
+    assert names
+    assert all((ROOT / "tests" / name).is_file() for name in names)

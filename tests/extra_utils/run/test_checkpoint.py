@@ -138,6 +138,12 @@ def test_another_runs_checkpoint_is_refused(
     assert str(caught.value) == f"{tmp_path / NAME}: is of another run: {change}"
 
 
+def test_a_key_that_is_gone_is_a_change_too(tmp_path: Path) -> None:
+    whole_checkpoint(tmp_path, Net())
+    with pytest.raises(ConfigError, match=r"config\.attack: was \{.*\}, is null$"):
+        load_checkpoint(tmp_path / NAME, {"config": {"seed": 3}})
+
+
 def test_a_checkpoint_with_a_payload_does_not_run(tmp_path: Path) -> None:
     """Whoever hands a run's folder on can make its checksum fit."""
     archive = checkpoint.to_bytes({"round": 1, "identity": MINE, "model": {}, "rule": Payload()})
