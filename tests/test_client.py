@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from statistics import fmean
 
 import numpy as np
 import pytest
@@ -184,10 +183,6 @@ def test_an_empty_last_batch_does_not_exist() -> None:
     dataset = make_dataset()
     loader = TrainLoader(dataset, np.arange(16), CONFIG)
     assert [len(labels) for _, labels in loader.epoch(np.random.default_rng(0))] == [8, 8]
-
-
-def test_mean_is_exact() -> None:
-    assert fmean([0.1] * 10) == 0.1
 
 
 def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:

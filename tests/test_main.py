@@ -14,6 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from extra_utils.config.keys import HINTS
+from federal_defense.attacks import ATTACKS
+from federal_defense.rules.table import DEFENSES
 from tests.helpers import (
     ROOT,
     Row,
@@ -243,15 +246,11 @@ def test_missing_data_without_leave_is_status_2(tmp_path: Path) -> None:
 def test_help_names_every_key() -> None:
     done = run_main("--help")
     assert done.returncode == 0
-    for key in (
-        "--timeout_s",
-        "--clients_per_round",
-        "--attack.",
-        "label_flip",
-        "--source",
-        "mean",
-    ):
-        assert key in done.stdout
+    nested = {"attack", "defense"}
+    for key in HINTS.keys() - nested:
+        assert re.search(rf"^ +--{key}\b", done.stdout, re.MULTILINE), key
+    for name in [*ATTACKS, *DEFENSES]:
+        assert f".* of {name}: " in done.stdout, name
 
 
 def final(run_dir: Path) -> Row:

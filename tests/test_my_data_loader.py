@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -217,10 +218,13 @@ def test_crop_cuts_out_of_the_padded_image(place: tuple[int, int]) -> None:
     assert np.array_equal(cut, padded[:, down : down + 32, right : right + 32])
 
 
-def test_augmented_images_are_moved_and_half_of_them_mirrored() -> None:
+@pytest.mark.parametrize(("kind", "least", "most"), [("cifar", 150, 250), ("mnist", 0, 0)])
+def test_augmented_images_are_moved_and_half_of_them_mirrored_but_no_digits(
+    kind: Literal["cifar", "mnist"], least: int, most: int
+) -> None:
     dataset = make_dataset(num_train=400)
     middle = dataset.train.images[:, 8:24, 8:24]
-    loader = TrainLoader(dataset, np.arange(400), replace(CONFIG, batch_size=400))
+    loader = TrainLoader(dataset, np.arange(400), replace(CONFIG, type=kind, batch_size=400))
     (images, _), *_ = loader.epoch(np.random.default_rng(0))
     pixels = images.permute(0, 2, 3, 1)
     mean, std = (torch.tensor(v) for v in (dataset.info.mean, dataset.info.std))
@@ -236,14 +240,8 @@ def test_augmented_images_are_moved_and_half_of_them_mirrored() -> None:
         mirrored = (windows == middle[number][:, ::-1]).all(axis=(2, 3, 4)).any()
         kinds["same" if straight else "mirrored" if mirrored else "lost"] += 1
     assert kinds["lost"] == 0
-    assert 150 < kinds["mirrored"] < 250
+    assert least <= kinds["mirrored"] <= most
     assert len(places) > 60  # of 9 x 9, by 200 images
-
-
-def test_digits_are_not_mirrored() -> None:
-    dataset = make_dataset()
-    config = replace(CONFIG, type="mnist")
-    assert not TrainLoader(dataset, np.arange(60), config)._mirrors
 
 
 def test_the_test_loader_gives_all_images_in_order() -> None:

@@ -124,7 +124,7 @@ def test_a_folder_in_use_is_refused_in_one_line(finished_run: Path, tmp_path: Pa
     assert "SIGKILL" not in done.stderr  # 30 s later, if the other rank does not end when told to
     assert said(done.stderr) == [f"error: {run_dir}: another run is at work in it"]
     assert re.search(r"exitcode *: 2", done.stderr)
-    assert run_torchrun(f"--resume={run_dir}", "--global_epochs=3").returncode == 0
+    assert run_main(f"--resume={run_dir}", "--global_epochs=3").returncode == 0
 
 
 def run_two_nodes(*options: str, folders: list[Path]) -> list[subprocess.CompletedProcess[str]]:
