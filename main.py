@@ -159,7 +159,6 @@ def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
     folder, notice = prepare_data(config)
     dataset = open_dataset(folder)
     with places.named():
-        check_classes(config, dataset.info.class_names)
         check_num_classes(config, dataset.num_classes)
         check_sizes(config, dataset.info.name, len(dataset.train), len(dataset.test))
     if notice and launcher.is_main:
