@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.helpers import read_rows, run_tiny
 
@@ -62,6 +63,8 @@ def test_a_round_of_which_a_rule_leaves_nobody_changes_nothing(
     for key in ("accuracy", "loss", "recall"):  # batch norm's statistics are the same too
         assert first[key] == second[key]
     assert first["loss"] != untrained["loss"]
+    state = torch.load(run_dir / "model.pth", weights_only=True)
+    assert state["bn1.num_batches_tracked"] == 2  # round 1's
     clients = [row for row in read_rows(run_dir, "client") if row["round"] == 2]
     assert [(row["weight"], row["flagged"]) for row in clients] == 3 * [(0.0, True)]
     note = "note: round 2: oracle has left out every client, so the model stays as it was\n"

@@ -124,7 +124,7 @@ def test_the_blocks_way_is_the_dense_way(tmp_path: Path) -> None:
     updates = Dense(diffs.numpy(), [3.0 * client + 5 for client in range(7)])
     scored = sum(parameter.numel() for parameter in model.parameters())
     average = by_samples(updates) @ updates.diffs
-    for name in ("mean", "median", "trimmed_mean", "geometric_median"):
+    for name in ("mean", "median", "trimmed_mean", "geometric_median", "norm_clipping"):
         seen = Dense(updates.diffs[:, :scored], updates.samples)
         step = step_of(judge(name, seen), seen)
         expected = np.concatenate([step, average[scored:]])

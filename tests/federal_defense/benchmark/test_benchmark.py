@@ -101,6 +101,31 @@ def test_a_rule_that_refuses_the_number_of_attackers_is_named_and_not_run(tmp_pa
     assert names == ["iid_0_krum_0", "iid_0_median_0", "iid_0.4_median_0"]
 
 
+def test_a_cell_that_was_begun_goes_on_and_one_that_is_done_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(write_plan(tmp_path, tmp_path, defenses=["mean"], fractions=[0]))
+    (cell,) = plan.cells()
+    folder, config = plan.output_dir / cell.name, plan.output_dir / f"{cell.name}.json"
+    started = []
+
+    def start(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        started.append(command[2:])
+        return subprocess.CompletedProcess(command, 1, "", "note\nerror: no room\n")
+
+    monkeypatch.setattr(subprocess, "run", start)
+    plan.output_dir.mkdir()
+    assert benchmark.run_cell(plan, cell) == f"{cell.name}: no room"
+    folder.mkdir()
+    (folder / "config.json").touch()
+    benchmark.run_cell(plan, cell)
+    for name in ("model.pth", "samples.png"):
+        (folder / name).touch()
+    assert benchmark.run_cell(plan, cell) == ""
+    new = [f"--config={config}", f"--run_dir={folder}"]
+    assert started == [new, [f"--resume={folder}"]]
+
+
 @pytest.mark.slow
 def test_it_runs_every_cell_once_and_goes_on_where_it_stopped(
     data_path: Path,
