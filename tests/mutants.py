@@ -25,18 +25,20 @@ from typing import Any, NamedTuple
 from tests.helpers import ROOT
 from tests.wiring import left_out
 
-CONFIG = "tests/extra_utils/config"
+CONFIG, DATA = "tests/extra_utils/config", "tests/extra_utils/data"
+LOADER = "tests/test_my_data_loader.py tests/test_draws.py"
 DEFENSE = "tests/federal_defense"
 RULES = f"{DEFENSE}/rules/test_table.py"
 LAYER = f"{DEFENSE}/rules/test_output_layer.py"
 PLANS = f"{DEFENSE}/benchmark"
 DOCS = "tests/test_readme.py"  # where the keys' ranges and defaults are compared with the pages
 MIRRORS = {  # of a module, the tests
-    **dict.fromkeys(("extra_utils/config/keys.py", "extra_utils/config/values.py"), CONFIG),
+    "extra_utils/config/keys.py": f"{CONFIG} {DEFENSE}/test_attacks.py",
+    "extra_utils/config/values.py": CONFIG,
     **dict.fromkeys(("extra_utils/config/reader.py", "extra_utils/config/help.py"), CONFIG),
     "extra_utils/config/rules.py": CONFIG,
-    "extra_utils/data/partition.py": "tests/extra_utils/data/test_partition.py tests/test_draws.py",
-    "extra_utils/run/metrics.py": "tests/extra_utils/run/test_metrics.py",
+    "extra_utils/data/partition.py": f"{DATA}/test_partition.py {LOADER}",
+    "extra_utils/run/metrics.py": "tests/extra_utils/run",
     "extra_utils/training/evaluation.py": "tests/extra_utils/training/test_evaluation.py",
     "federal_defense/attacks.py": f"{DEFENSE}/test_attacks.py tests/test_draws.py",
     "federal_defense/two_means.py": f"{DEFENSE}/test_two_means.py {LAYER} {RULES}",

@@ -64,6 +64,16 @@ def test_memory_does_not_make_much_of_a_false_alarm(n: int) -> None:
     assert np.mean(shares) < 0.03  # of the clients, in 20 runs of 30 rounds
 
 
+def test_a_round_speaks_for_those_on_the_other_side_too() -> None:
+    matrix = weight_matrix(20, 8, gap=9)
+    found = evidence(matrix)
+    assert (found[:12] < 0).all()
+    assert (found[12:] > 0).all()
+    suspected = {"suspicion": np.full(20, 1.0)}
+    left = class_mean(updates_of(matrix), suspected).state["suspicion"]
+    assert np.allclose(left, 0.9 + found)
+
+
 def test_equal_clients_are_left_alone() -> None:
     assert not evidence(np.ones((7, CLASSES))).any()
     matrix = np.ones((7, CLASSES))

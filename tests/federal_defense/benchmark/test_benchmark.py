@@ -41,6 +41,7 @@ def test_the_projects_own_plan_has_every_cell_and_tells_rules_the_true_number() 
     assert len(cells) == len(set(cells)) == len(DEFENSES) * 3 * 2 * 2
     configs = {cell.defense: plan.config_of(cell) for cell in cells if cell.fraction == 0.4}
     assert configs["krum"]["defense"] == {"name": "krum", "f": 8}
+    assert configs["multi_krum"]["defense"] == {"name": "multi_krum", "f": 8}
     assert configs["trimmed_mean"]["defense"] == {"name": "trimmed_mean", "beta": 0.4}
     assert configs["lfighter"]["attack"]["fraction"] == 0.4
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array
+from federal_defense.rules.output_layer import less_dissimilar, smaller
 from federal_defense.rules.table import rule_of
 from federal_defense.two_means import two_means
 from tests.federal_defense.rules.test_table import Dense, judge, make_config, make_updates
@@ -99,6 +100,34 @@ def test_rules_that_cluster_find_a_clear_attack(name: str) -> None:
         assert aggregate.flagged.tolist() == updates.is_attacker.tolist()
         kept = np.where(updates.is_attacker, 0, updates.samples)
         assert np.allclose(aggregate.weights, kept / kept.sum())
+
+
+def test_foolsgold_leaves_out_who_points_the_same_way() -> None:
+    updates = Dense(np.zeros((4, 8)))
+    layer = np.eye(4, 8).reshape(4, 2, 4)
+    layer[1] = 2 * layer[0]
+    updates.output_layer = lambda: layer  # type: ignore[method-assign]
+    aggregate = judge("foolsgold", updates)
+    assert aggregate.flagged is not None
+    assert aggregate.flagged.tolist() == [True, True, False, False]
+    assert np.allclose(aggregate.weights, [0, 0, 0.5, 0.5])
+
+
+def test_of_two_equal_groups_tolpegin_takes_the_wider_for_the_attackers() -> None:
+    points = np.array([[0.0], [0.1], [5.0], [9.0]])
+    groups = np.array([True, True, False, False])
+    assert smaller(groups, points).tolist() == smaller(~groups, points).tolist()
+    assert smaller(groups, points).tolist() == [False, False, True, True]
+    assert smaller(np.array([True, False, False, False]), points).tolist() == [True, 0, 0, 0]
+
+
+def test_lfighter_weighs_a_groups_dissimilarity_by_its_share() -> None:
+    """One client alone counts 1/5; four, in two pairs at 60 degrees, 4/5 of a half."""
+    wide = [np.cos(np.pi / 3), np.sin(np.pi / 3)]
+    points = np.array([[-1.0, 0.0], [1.0, 0.0], [1.0, 0.0], wide, wide])
+    alone = np.array([True, False, False, False, False])
+    assert less_dissimilar(points, alone).tolist() == alone.tolist()
+    assert less_dissimilar(points, ~alone).tolist() == alone.tolist()
 
 
 def test_foolsgold_remembers_earlier_rounds() -> None:

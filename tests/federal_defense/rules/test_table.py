@@ -15,6 +15,7 @@ from extra_utils.aggregation.messages import Aggregate, Array, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
 from extra_utils.config.reader import Places
+from federal_defense.rules.coordinates import num_trimmed
 from federal_defense.rules.table import (
     DEFENSES,
     check_bounds,
@@ -248,6 +249,12 @@ def test_what_a_theorem_does_not_cover_is_refused_with_the_bound(
     with pytest.raises(ConfigError, match=f"c.json: defense: {message}"), C_JSON.named():
         check_bounds(config)
     check_bounds(make_config("krum", 5, f=1))
+
+
+def test_a_share_of_the_clients_is_counted_as_it_is_written() -> None:
+    """In floating point 0.29 x 100 is a little less than 29."""
+    assert [num_trimmed(100, beta / 100) for beta in range(50)] == list(range(50))
+    assert [num_trimmed(n, 0.25) for n in (3, 4, 7, 8)] == [0, 1, 1, 2]
 
 
 def test_too_few_classes_are_refused() -> None:
