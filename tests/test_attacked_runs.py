@@ -55,6 +55,8 @@ def test_a_round_of_which_a_rule_leaves_nobody_changes_nothing(
         "num_train": 30,
         "num_test": 10,
         "batch_size": 8,
+        "world_size": 1,
+        "num_clients": 3,
     }
     run_dir = run_tiny(tmp_path, data_path, defense={"name": "oracle"}, global_epochs=2,
                        eval_points=0, **keys)  # fmt: skip

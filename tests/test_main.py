@@ -202,7 +202,7 @@ def test_without_a_config_the_main_job_runs_wherever_one_is(
     said = f"config: {ROOT / 'configs' / 'cifar.json'}, as none was given"
     assert done.stdout.splitlines()[0] == said
     assert json.loads((tmp_path / "r" / "config.json").read_text())["name"] == "cifar"
-    again = run_command("--resume=r", cwd=tmp_path)
+    again = run_main(f"--resume={tmp_path / 'r'}")
     assert again.returncode == 0, again.stderr
     assert "as none was given" not in again.stdout
 

@@ -134,6 +134,7 @@ def test_a_run_that_is_told_to_end_leaves_no_temporary_folder(
     assert not processes_of(tmp_path / "r")
 
 
+@pytest.mark.slow
 def test_the_next_run_removes_what_killed_ones_left_and_nothing_else(
     data_path: Path, tmp_path: Path
 ) -> None:

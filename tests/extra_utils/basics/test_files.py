@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.basics.files import remove_partial_files, write_whole, written_beside
+from extra_utils.basics.files import (
+    remove_partial_files,
+    temporary_folder,
+    used_alone,
+    write_whole,
+    written_beside,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -55,6 +61,21 @@ def test_a_file_is_on_disk_before_it_takes_its_place_and_its_place_before_we_go_
     with written_beside(tmp_path / "f", b"the ", b"whole"):
         done.append("block")
     assert done == ["fsync of the whole", "block", "rename", "fsync of its folder"]
+
+
+def test_left_over_temporary_folders_go_and_those_in_use_and_of_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("fl-left-over", "fl-in-use", "fl-of-another", "more"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / (".owned" if name != "fl-of-another" else "file")).touch()
+    with used_alone(tmp_path / "fl-in-use"), temporary_folder("fl-") as new:
+        assert new.parent == tmp_path
+        assert new.stat().st_mode & 0o777 == 0o700
+        left = {path.name for path in tmp_path.iterdir()}
+        assert left == {"fl-in-use", "fl-of-another", "more", new.name}
+    assert not new.exists()
 
 
 def test_partial_files_are_removed_and_others_kept(tmp_path: Path) -> None:
