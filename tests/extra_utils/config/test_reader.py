@@ -355,6 +355,74 @@ def test_more_runs_than_images_are_refused(tmp_path: Path) -> None:
     check_sizes(config, "X", 12, 1)
 
 
+def test_it_is_said_which_config_is_taken_where_none_is_given() -> None:
+    assert Arguments().notice.endswith("configs/cifar.json, as none was given")
+    assert Arguments(config="c.json").notice == Arguments(resume="r").notice == ""
+
+
+def test_the_first_client_that_is_none_is_named(tmp_path: Path) -> None:
+    attack = FLIP | {"clients": [2, 9, 3, 12]}
+    with pytest.raises(ConfigError, match="clients: got 9, must be a client, from 0 to 2"):
+        read(tmp_path, {"type": "cifar", "attack": attack})
+
+
+def test_a_name_may_have_one_to_a_hundred_letters(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be 1 to 100 printable"):
+        read(tmp_path, {"type": "cifar", "name": ""})
+    assert read(tmp_path, {"type": "cifar", "name": "n" * 100}).name == "n" * 100
+    with pytest.raises(ConfigError, match="must be 1 to 100 printable"):
+        read(tmp_path, {"type": "cifar", "name": "n" * 101})
+
+
+RESNET = {"model_name": "resnet18", "image_size": 32}
+IDLE: dict[str, tuple[object, dict[str, object], dict[str, object]]] = {
+    "alpha": (0.1, {}, {"partition": "dirichlet"}),
+    "shards_per_client": (3, {}, {"partition": "shards"}),
+    "lrf": (0.5, {"local_epochs": 1}, {"local_epochs": 2}),
+    "eval_size": (5, {"eval_points": 0}, {"eval_points": 1}),
+    "only_0": (True, {"eval_points": 0}, {"eval_points": 1}),
+    "image_size": (32, {}, {"type": "folder"}),
+    "stem": ("cifar", {}, RESNET | {"type": "folder"}),
+    "syncBN": (True, {}, RESNET | {"type": "folder"}),
+    "download": (False, {}, {"type": "cifar"}),
+    "offline_data": ("synthetic", {"type": "flower"}, {"type": "mnist"}),
+}
+
+
+@pytest.mark.parametrize("key", IDLE)
+def test_a_key_is_idle_in_some_settings_and_not_in_others(key: str, tmp_path: Path) -> None:
+    value, idle, at_work = IDLE[key]
+    for others, expected in ((idle, 1), (at_work, 0)):
+        content = {"type": "synthetic"} | others | {key: value}
+        (tmp_path / "c.json").write_text(json.dumps(content))
+        found = idle_keys(*read_file(tmp_path / "c.json"))
+        assert len([line for line in found if f": {key}: has no effect here: " in line]) == expected
+
+
+def test_sync_batch_norm_of_a_frozen_model_is_idle(tmp_path: Path) -> None:
+    content = RESNET | {"type": "folder", "syncBN": True, "freeze_layers": True}
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    (line,) = idle_keys(*read_file(tmp_path / "c.json"))
+    assert line.endswith("syncBN: has no effect here: no batch norm is trained")
+
+
+def test_an_attack_of_nobody_or_of_length_1_or_too_late_is_idle(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, object], list[str]]] = [
+        ({"name": "label_flip", "fraction": 0.1}, ["attack.fraction"]),  # of 4 clients
+        ({"name": "label_flip", "fraction": 0.2}, []),
+        ({"name": "scaling", "factor": 1}, ["attack.factor"]),
+        ({"name": "scaling", "factor": 2}, []),
+        ({"name": "sign_flip", "factor": 1}, []),
+        ({"name": "label_flip", "start_round": 11}, ["attack.start_round"]),
+        ({"name": "label_flip", "start_round": 10}, []),
+    ]
+    for attack, keys in cases:
+        content = {"type": "cifar", "num_clients": 4, "attack": attack}
+        (tmp_path / "c.json").write_text(json.dumps(content))
+        found = idle_keys(*read_file(tmp_path / "c.json"))
+        assert [line.split(": ")[1] for line in found] == keys, attack
+
+
 def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     attack = FLIP | {"start_round": 11}

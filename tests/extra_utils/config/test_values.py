@@ -22,6 +22,9 @@ from extra_utils.config.values import Count, Range, check_value, describe
         (2, Count | None, 2),
         ([1, 2], list[Count], [1, 2]),
         (1, Annotated[float, Range(0, 1)], 1.0),
+        (2**31 - 1, float, float(2**31 - 1)),
+        (-7, Annotated[int, Range(high=9)], -7),
+        (9, Annotated[int, Range(high=9)], 9),
     ],
 )
 def test_right_values_are_taken(value: Any, hint: Any, expected: Any) -> None:
@@ -36,7 +39,7 @@ def test_right_values_are_taken(value: Any, hint: Any, expected: Any) -> None:
         (True, int), (1.0, int), ("1", int), (None, int), (1, bool), (1, str), (10**400, float),
         (0, Count), (2**31, Count), (0.0, Annotated[float, Range(0, 1, above=True)]),
         ([1, 0], list[Count]), (1, list[Count]), ({}, str | None), (1, Literal["1"]),
-        (True, Literal[1]),
+        (True, Literal[1]), (2**31, float), (10, Annotated[int, Range(high=9)]),
     ],
 )  # fmt: skip
 def test_wrong_values_are_refused(value: Any, hint: Any) -> None:
