@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extra_utils.config.keys import Config
-from extra_utils.data.partition import Partition, fill_empty, partition, partition_dirichlet
+from extra_utils.data.partition import (
+    Partition,
+    cut_to_shortest,
+    fill_empty,
+    partition,
+    partition_dirichlet,
+)
 from extra_utils.my_dataset import Labels
 from tests.helpers import make_config
 
@@ -85,10 +91,36 @@ def test_dirichlet_shares_have_the_mean_and_spread_of_the_distribution() -> None
     assert shares.var() == pytest.approx(3 / (16 * 5), rel=0.1)
 
 
+def test_with_a_tiny_alpha_each_class_goes_to_one_client_that_is_drawn() -> None:
+    owners = []
+    shards = partition_dirichlet(LABELS, 5, np.random.default_rng(0), alpha=1e-300)
+    for label in range(10):
+        (owner,) = [c for c, own in enumerate(shards) if label in LABELS[own]]
+        owners.append(owner)
+    assert len(set(owners)) > 2
+    assert sum(map(len, shards)) == len(LABELS)
+
+
 def test_empty_clients_get_one_image_of_the_largest() -> None:
     shards = [np.array([], dtype=np.int64), np.array([5, 6, 7]), np.array([1]), np.array([], int)]
     assert fill_empty(shards) == 2
     assert [shard.tolist() for shard in shards] == [[7], [5], [1], [6]]
+
+
+def test_nobody_gives_its_last_image_away() -> None:
+    shards = [np.array(own, dtype=np.int64) for own in ([], [], [], [1, 2, 3], [4, 5])]
+    assert fill_empty(shards) == 3
+    assert sorted(shard.tolist() for shard in shards) == [[1], [2], [3], [4], [5]]
+
+
+def test_of_what_is_cut_off_only_classes_that_lose_something_are_told() -> None:
+    labels = np.array([0, 0, 1, 1, 2])
+    found = Partition([np.array([0, 1]), np.array([2, 3, 4])])
+    cut = cut_to_shortest(found, labels, ["a", "b", "c", "d"], np.random.default_rng(0))
+    assert [len(shard) for shard in cut.shards] == [2, 2]
+    ((name, lost),) = cut.lost.items()
+    assert lost == ((1, 2) if name == "b" else (1, 1))
+    assert found.notes() == []
 
 
 def test_the_number_of_moved_images_is_said() -> None:
