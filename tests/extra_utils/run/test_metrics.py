@@ -117,6 +117,25 @@ def test_a_damaged_or_foreign_line_is_named(line: str, problem: str, tmp_path: P
     assert problems[0].startswith(f"{tmp_path / FILE_NAME}: line 3: {problem}")
 
 
+@pytest.mark.parametrize("value", [-0.5, 100.5, "50", None])
+def test_a_share_is_from_0_to_100_percent(value: object, tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"")
+    row = make_round(1, 1.0) | {"accuracy": value}
+    append_rows(tmp_path, [make_run(["a"]), row])
+    _, (problem,) = read_metrics(tmp_path)
+    assert "line 2: accuracy: got " in problem
+
+
+@pytest.mark.parametrize(("names", "counts"), [([], [[]]), (["a"], []), ([], [])])
+def test_a_run_has_a_class_and_a_client(
+    names: list[str], counts: list[list[int]], tmp_path: Path
+) -> None:
+    write_rows(tmp_path, make_run(names) | {"class_counts": counts})
+    found, (problem,) = read_metrics(tmp_path)
+    assert found == []
+    assert problem.endswith("line 1: names no class or no client")
+
+
 def test_rows_after_a_round_are_cut_off(tmp_path: Path) -> None:
     rows = write_rows(tmp_path, make_run(["a"]), *[make_round(n, 1.0) for n in range(4)])
     before = (tmp_path / FILE_NAME).read_bytes()
