@@ -144,19 +144,24 @@ def main(argv: list[str]) -> int:
         mutants += random.Random(path).sample(own, size)
     with tempfile.TemporaryDirectory() as folder:
         queues: list[Any] = []
+        processes = []
         for number in range(NUM_COPIES):
             shutil.copytree(ROOT, copy := Path(folder) / str(number), ignore=left_out)
             for tests in {MIRRORS[mutant.path] for mutant in mutants} if not number else ():
                 assert status_of(copy, tests) == 0, f"{tests} must pass without a mutant"
             queues.append(multiprocessing.SimpleQueue())
             own = mutants[number::NUM_COPIES]
-            multiprocessing.Process(target=try_all, args=(copy, own, queues[-1])).start()
+            arguments_of_one = (copy, own, queues[-1])
+            processes.append(multiprocessing.Process(target=try_all, args=arguments_of_one))
+            processes[-1].start()
         totals = {mutant.path: [0, 0] for mutant in mutants}
         for number, mutant in enumerate(mutants):
             is_noticed = queues[number % NUM_COPIES].get()
             totals[mutant.path][is_noticed] += 1
             if not is_noticed:
                 print(f"left: {mutant.change}", flush=True)
+        for process in processes:
+            process.join()  # it puts the last text back, into a folder that is removed next
     for path, (left, noticed) in totals.items():
         print(f"{path}: {noticed} of {left + noticed} are noticed")
     left, noticed = map(sum, zip(*totals.values(), strict=True))
