@@ -111,6 +111,21 @@ def test_more_values_worked_by_hand() -> None:
     assert step_of(judge("mean", weighted), weighted).tolist() == [1.75]
 
 
+def test_lengths_are_clipped_however_short_they_are_and_nothing_stays_nothing() -> None:
+    short = Dense([0, 0.1, 0.2, 0.3, 10])  # the median's length is 0.2
+    expected = (0 + 0.1 + 0.2 + 0.2 + 0.2) / 5
+    assert step_of(judge("norm_clipping", short), short).tolist() == pytest.approx([expected])
+    nothing = Dense([0, 0, 0])
+    assert step_of(judge("norm_clipping", nothing), nothing).tolist() == [0]
+
+
+def test_of_equally_near_clients_krum_keeps_the_lowest() -> None:
+    updates = Dense([0, 10, 1, 11, 2, 12])  # two triples: 2 and 3 are the middle ones
+    aggregate = judge("krum", updates, f=2)
+    assert aggregate.flagged is not None
+    assert aggregate.flagged.tolist() == [True, True, False, True, True, True]
+
+
 def make_updates(n: int, seed: int = 0, num_attackers: int = 3, noise: float = 0.3) -> Dense:
     """Random differences of 5 values, 4 classes and 6 features; the last clients flip a class."""
     generator = np.random.default_rng(seed)
@@ -237,6 +252,9 @@ def test_equal_updates_come_back_unchanged(name: str) -> None:
         ("multi_krum", 6, {"f": 2}, "multi_krum needs n >= 2f\\+3, got n=6, f=2, m=None"),
         ("multi_krum", 5, {"f": 1, "m": 5}, "multi_krum needs m <= n-f, got n=5, f=1, m=5"),
         ("trimmed_mean", 4, {"beta": 0.5}, "trimmed_mean needs beta < 1/2, got n=4, beta=0.5"),
+        # rounding makes 2 of 4 of what is a little less than a half
+        ("trimmed_mean", 4, {"beta": 0.5 - 1e-10}, r"trimmed_mean needs n > 2 floor\(beta n\)"),
+        ("tolpegin", 2, {}, "tolpegin needs n >= 3, got n=2"),
         ("foolsgold", 1, {}, "foolsgold needs n >= 2, got n=1"),
         ("lfighter", 2, {}, "lfighter needs n >= 3, got n=2"),
         ("class_mean", 4, {}, "class_mean needs n >= 5, got n=4"),
@@ -249,6 +267,50 @@ def test_what_a_theorem_does_not_cover_is_refused_with_the_bound(
     with pytest.raises(ConfigError, match=f"c.json: defense: {message}"), C_JSON.named():
         check_bounds(config)
     check_bounds(make_config("krum", 5, f=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "parameters"),
+    [
+        ("krum", 5, {"f": 1}),
+        ("krum", 3, {"f": 0}),
+        ("multi_krum", 7, {"f": 2}),
+        ("multi_krum", 5, {"f": 1, "m": 4}),
+        ("trimmed_mean", 5, {"beta": 0.4}),
+        ("trimmed_mean", 1, {"beta": 0.49}),
+        ("foolsgold", 2, {}),
+        ("tolpegin", 3, {}),
+        ("lfighter", 3, {}),
+        ("class_mean", 5, {}),
+        ("median", 1, {}),
+    ],
+)
+def test_what_a_theorem_just_covers_is_taken(name: str, n: int, parameters: dict[str, Any]) -> None:
+    check_bounds(make_config(name, n, **parameters))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "most"),  # of 9 clients, whose half is 4.5
+    [
+        ("median", {}, 4),
+        ("geometric_median", {}, 4),
+        ("tolpegin", {}, 4),
+        ("lfighter", {}, 4),
+        ("class_mean", {}, 4),
+        ("krum", {"f": 3}, 3),
+        ("multi_krum", {"f": 2}, 2),
+        ("trimmed_mean", {"beta": 0.4}, 3),
+    ],
+)
+def test_of_an_odd_number_of_clients_fewer_than_half_may_attack(
+    name: str, parameters: dict[str, Any], most: int
+) -> None:
+    config = make_config(name, 9, **parameters)
+    assert not warn_of_attackers(config)  # nobody attacks
+    for number in (most, most + 1):
+        attack = AttackConfig(name="label_flip", clients=list(range(number)))
+        said = warn_of_attackers(replace(config, attack=attack))
+        assert said.endswith(f"allows for {most}") == (number > most)
 
 
 def test_a_share_of_the_clients_is_counted_as_it_is_written() -> None:
