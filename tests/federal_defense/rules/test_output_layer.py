@@ -9,7 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array
-from federal_defense.rules.output_layer import less_dissimilar, smaller
+from federal_defense.rules.output_layer import (
+    foolsgold_scores,
+    less_dissimilar,
+    principal_components,
+    smaller,
+)
 from federal_defense.rules.table import rule_of
 from federal_defense.two_means import two_means
 from tests.federal_defense.rules.test_table import Dense, judge, make_config, make_updates
@@ -137,3 +142,26 @@ def test_foolsgold_remembers_earlier_rounds() -> None:
     layer = updates.output_layer().reshape(4, -1)
     assert np.allclose(first.state["history"], layer)
     assert np.allclose(second.state["history"], 2 * layer)
+
+
+def test_foolsgold_leaves_out_all_who_are_the_same() -> None:
+    assert foolsgold_scores(np.ones((3, 3))).tolist() == [0, 0, 0]
+
+
+def test_foolsgold_pardons_who_is_less_alike_than_the_one_it_is_like() -> None:
+    """Worked by hand: the greatest cosines are 0.8, 0.8 and 0.4, so client 2's 0.4 to client 0 is
+    halved; 1 - 0.2 becomes the largest, 0.99, and 1 - 0.8 a quarter of it."""
+    similar = np.array([[1.0, 0.8, 0.4], [0.8, 1.0, 0.0], [0.4, 0.0, 1.0]])
+    found = foolsgold_scores(similar)
+    assert found == pytest.approx([0, 0, 1])  # log(1/3) + 1/2 is below 0
+    similar[0, 1] = similar[1, 0] = 0.6
+    low = 0.4 / (1 - 0.4 * 0.4 / 0.6)  # 6 / 11
+    expected = np.log(low / (1 - low)) + 0.5
+    assert foolsgold_scores(similar) == pytest.approx([expected, expected, 1])
+
+
+def test_columns_that_do_not_differ_are_no_components_and_others_count_the_same() -> None:
+    rows = np.array([[0.0, 7.0, 300.0], [0.0, 7.0, 100.0], [1e-3, 7.0, 100.0], [1e-3, 7.0, 300.0]])
+    points = principal_components(rows)
+    assert points.shape == (4, 1)  # two of equal variance: both would be more than 99 % of it
+    assert float((points**2).sum()) == pytest.approx(4)  # of n = 4, a standardised column's
