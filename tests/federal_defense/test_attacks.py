@@ -11,9 +11,11 @@ import torch
 
 from extra_utils.config.keys import AttackConfig, Config
 from federal_defense.attacks import (
+    Poisoned,
     Setting,
     attack_on,
     backdoor,
+    backdoor_of,
     gaussian,
     idle_attack,
     label_flip,
@@ -178,3 +180,38 @@ def test_a_fraction_is_drawn_from_the_seed(fraction: float, number: int) -> None
 
 def test_named_clients_stay_as_they_are() -> None:
     assert with_drawn_attackers(CONFIG) is CONFIG
+
+
+def test_the_first_ten_idle_attackers_are_named() -> None:
+    labels = [np.array([3])] * 11
+    for number, end in ((10, "8, 9)"), (11, "8, 9, ...)")):
+        attack = replace(ATTACK, clients=list(range(number)))
+        (line,) = idle_attack(make_config(num_clients=11, attack=attack), labels, 10, 32)
+        assert f" at {number} of {number} attackers (client 0, 1, " in line
+        assert line.endswith(end)
+
+
+def test_only_chosen_images_of_a_batch_get_their_stamp() -> None:
+    chosen = np.array([True, False, False, True])
+    poisoned = Poisoned(np.zeros(4, dtype=np.int64), chosen, lambda images: images + 7)
+    images = np.zeros((3, 1, 1, 1), dtype=np.uint8)
+    assert poisoned.stamped(images, np.array([1, 3, 0])).flatten().tolist() == [0, 7, 7]
+    untouched = Poisoned(np.zeros(4, dtype=np.int64)).stamped(images, np.array([0, 1, 2]))
+    assert untouched is images
+
+
+def test_the_backdoor_that_is_tested_is_the_one_that_was_taught() -> None:
+    parameters = {"target": 9, "share": 1.0, "size": 2}
+    attack = AttackConfig(name="backdoor", clients=[2], parameters=parameters)
+    found = backdoor_of(replace(CONFIG, attack=attack))
+    assert found is not None
+    stamp, target = found
+    assert target == 9
+    assert stamp(np.zeros((1, 4, 4, 1), dtype=np.uint8))[0, :, :, 0].tolist() == [
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],
+        [0, 0, 255, 255],
+        [0, 0, 255, 255],
+    ]
+    assert backdoor_of(replace(CONFIG, attack=ATTACK)) is None
+    assert backdoor_of(replace(CONFIG, attack=None)) is None
