@@ -136,6 +136,44 @@ def test_a_run_has_a_class_and_a_client(
     assert problem.endswith("line 1: names no class or no client")
 
 
+CLIENT = {"round": 1, "client": 0, "attacker": False, "flagged": None}
+SUMMARY = dict.fromkeys(READ["summary"], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "is_right"),
+    [
+        ({"kind": "client", **CLIENT, "class_mean": [0.5, 0.5]}, True),
+        ({"kind": "client", **CLIENT, "class_mean": [0.5]}, False),
+        ({"kind": "client", **CLIENT, "class_mean": [0.5, 0.5, 0.5]}, False),
+        ({"kind": "summary", **SUMMARY, "confusion_matrix": [[1, 0], [0, 1]]}, True),
+        ({"kind": "summary", **SUMMARY, "confusion_matrix": [[1, 0]]}, False),
+        ({"kind": "summary", **SUMMARY, "confusion_matrix": [[1], [0]]}, False),
+        (make_run(["a", "b"]) | {"class_counts": [[1, 0], [0, 0]]}, True),
+        (make_run(["a", "b"]) | {"class_counts": [[1, 0], [1]]}, False),
+    ],
+)
+def test_lists_have_one_entry_for_each_class(
+    row: dict[str, Any], is_right: bool, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path, make_run(["a", "b"]), row)
+    wrong = f"{tmp_path / FILE_NAME}: line 2: a list has not one entry for each class"
+    assert read_metrics(tmp_path) == ((rows, []) if is_right else (rows[:1], [wrong]))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0, 100.0])
+def test_a_share_may_be_nothing_or_all(share: float, tmp_path: Path) -> None:
+    rows = write_rows(tmp_path, make_run(["a"]), make_round(0, share, attack_success_rate=share))
+    assert read_metrics(tmp_path) == (rows, [])
+
+
+def test_only_a_rounds_own_row_ends_the_reading(tmp_path: Path) -> None:
+    point = {"kind": "point", "round": 2, "client": 0, "step": 1, "loss": 1.0, "accuracy": 1.0}
+    rows = write_rows(tmp_path, make_run(["a"]), make_round(0, 1.0), point, make_round(2, 1.0))
+    append_rows(tmp_path, [make_round(3, 1.0)])
+    assert read_metrics(tmp_path, 2) == (rows, [])
+
+
 def test_rows_after_a_round_are_cut_off(tmp_path: Path) -> None:
     rows = write_rows(tmp_path, make_run(["a"]), *[make_round(n, 1.0) for n in range(4)])
     before = (tmp_path / FILE_NAME).read_bytes()
