@@ -51,3 +51,36 @@ def test_shared_evaluation_equals_that_of_one_process_to_the_bit(
         assert result["shared"] == result["alone"] == results[0]["alone"]
     assert sum(result["batches"] for result in results) == 5
     assert max(result["batches"] for result in results) == -(-5 // world_size)
+
+
+class ThreeBatches:
+    """Logits stand in for images: four images of two classes, the last batch is of one."""
+
+    num_classes, num_batches = 2, 3
+    images = ([[2.0, 0.0], [0.0, 2.0]], [[0.0, 1.0]], [[3.0, 0.0]])
+    labels = ([0, 0], [1], [1])
+
+    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor(self.images[number]), torch.tensor(self.labels[number])
+
+
+def test_batches_that_are_not_looked_at_count_nothing_and_the_others_by_hand() -> None:
+    beats: list[int] = []
+    found = evaluate(torch.nn.Identity(), ThreeBatches(), [0, 2], lambda: beats.append(1))
+    assert found.confusion.tolist() == [[1, 1], [1, 0]]  # a row by true class
+    softplus = [float(np.log1p(np.exp(x))) for x in (-2.0, 2.0, 3.0)]
+    expected = [softplus[0] + softplus[1], 0, softplus[2]]
+    assert found.loss_sums.tolist() == pytest.approx(expected)
+    assert found.loss == pytest.approx(sum(expected) / 3)
+    assert found.accuracy == pytest.approx(100 / 3)
+    assert len(beats) == 2
+
+
+def test_a_model_is_evaluated_without_dropout_or_gradients_and_left_in_its_modes() -> None:
+    model = torch.nn.Sequential(torch.nn.Dropout(0.999), torch.nn.Identity())
+    model.train()
+    model[1].eval()
+    found = evaluate(model, ThreeBatches(), range(3), lambda: None)
+    assert found.confusion.tolist() == [[1, 1], [1, 1]]
+    assert not found.loss_sums.requires_grad
+    assert [module.training for module in model.modules()] == [True, True, False]
