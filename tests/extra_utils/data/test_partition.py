@@ -127,3 +127,30 @@ def test_the_number_of_moved_images_is_said() -> None:
     config = replace(CONFIG, partition="dirichlet", num_clients=100, alpha=0.01)
     assert split(LABELS[:1000:5], config).num_moved > 0
     assert split(LABELS, replace(config, num_clients=5, alpha=100.0)).num_moved == 0
+
+
+def test_shards_are_runs_of_the_sorted_labels_each_dealt_once() -> None:
+    labels = np.repeat([2, 0, 1], 4)
+    config = replace(CONFIG, partition="shards", num_clients=3, shards_per_client=2)
+    found = split(labels, config).shards
+    assert [len(shard) for shard in found] == [4, 4, 4]
+    runs = [labels[half].tolist() for shard in found for half in np.split(shard, 2)]
+    assert sorted(runs) == [[0, 0], [0, 0], [1, 1], [1, 1], [2, 2], [2, 2]]
+    one_each = split(labels, replace(config, num_clients=12, shards_per_client=1)).shards
+    assert [len(shard) for shard in one_each] == [1] * 12
+
+
+def test_of_a_longer_shard_any_image_may_be_left_out() -> None:
+    labels = np.zeros(6, dtype=np.int64)
+    found = Partition([np.array([0, 1, 2, 3]), np.array([4, 5])], num_moved=1)
+    kept = set()
+    for seed in range(50):
+        cut = cut_to_shortest(found, labels, ["a"], np.random.default_rng(seed))
+        assert cut.shards[1].tolist() == [4, 5]
+        assert cut.shards[0].tolist() == sorted(cut.shards[0].tolist())
+        assert (cut.num_moved, cut.lost) == (1, {"a": (2, 6)})
+        kept |= set(cut.shards[0].tolist())
+    assert kept == {0, 1, 2, 3}
+    moved, left_out = cut.notes()
+    assert moved.startswith("1 clients had drawn no image")
+    assert left_out.endswith("2 images are left out, so that all take equal steps: 2 of 6 a")
