@@ -30,7 +30,18 @@ LOADER = "tests/test_my_data_loader.py tests/test_draws.py"
 DEFENSE = "tests/federal_defense"
 RULES = f"{DEFENSE}/rules/test_table.py"
 LAYER = f"{DEFENSE}/rules/test_output_layer.py"
-PLANS = f"{DEFENSE}/benchmark"
+PLAN_TESTS = f"{DEFENSE}/benchmark/test_benchmark.py"
+STARTS_RUNS = (  # and is left out
+    "test_a_cell_that_was_begun_goes_on_and_one_that_is_done_is_left",
+    "test_it_runs_every_cell_once_and_goes_on_where_it_stopped",
+    "test_a_run_that_ends_early_is_named_and_the_others_go_on",
+    "test_data_that_are_not_there_end_the_benchmark_at_once",
+)
+PLANS = " ".join(
+    [f"{DEFENSE}/benchmark", *(f"--deselect={PLAN_TESTS}::{name}" for name in STARTS_RUNS)]
+)
+ROWS = "tests/extra_utils/run/test_metrics.py"
+ROWS += f" --deselect={ROWS}::test_what_a_run_writes_is_the_schemas"
 DOCS = "tests/test_readme.py"  # where the keys' ranges and defaults are compared with the pages
 MIRRORS = {  # of a module, the tests
     "extra_utils/config/keys.py": f"{CONFIG} {DEFENSE}/test_attacks.py",
@@ -38,7 +49,7 @@ MIRRORS = {  # of a module, the tests
     **dict.fromkeys(("extra_utils/config/reader.py", "extra_utils/config/help.py"), CONFIG),
     "extra_utils/config/rules.py": CONFIG,
     "extra_utils/data/partition.py": f"{DATA}/test_partition.py {LOADER}",
-    "extra_utils/run/metrics.py": "tests/extra_utils/run",
+    "extra_utils/run/metrics.py": ROWS,
     "extra_utils/training/evaluation.py": "tests/extra_utils/training/test_evaluation.py",
     "federal_defense/attacks.py": f"{DEFENSE}/test_attacks.py tests/test_draws.py",
     "federal_defense/two_means.py": f"{DEFENSE}/test_two_means.py {LAYER} {RULES}",
