@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,11 @@ def test_the_figure_has_recall_to_the_right_and_accuracy_upwards_with_error_bars
     assert np.allclose(shown["mean"][1], [21 - 2.1, 21 + 2.1])
     assert np.allclose(shown["mean"][2], [20 - 2, 20 + 2])
     assert np.allclose(points_of(dirichlet)["oracle"][0], [41, 40])
+
+
+def test_a_clean_plan_has_one_empty_column_and_a_panel_is_five_by_four() -> None:
+    attacked = draw(PLAN, RESULTS, "animals")
+    assert attacked.get_size_inches().tolist() == [5 + 1.5, 2 * 4]  # two partitions, one fraction
+    clean = draw(replace(PLAN, fractions=[0]), RESULTS, "animals")
+    assert not clean.axes
+    assert clean.get_size_inches().tolist() == [5 + 1.5, 2 * 4]
