@@ -433,3 +433,20 @@ def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:
     first, second = idle_keys(config, places)
     assert 'alpha: has no effect here: partition is not "dirichlet"' in first
     assert "start_round: comes after the last round" in second
+
+
+def test_a_parameter_without_a_default_must_be_given(tmp_path: Path) -> None:
+    def nudge(labels: object, setting: object, *, far: int, wide: int, deep: int = 3) -> None: ...
+
+    path = tmp_path / "c.json"
+    tables = {**TABLES, "attack": {"nudge": nudge}}
+    path.write_text(json.dumps({"type": "cifar", "attack": {"name": "nudge"}}))
+    with pytest.raises(ConfigError, match=r"attack\.far: is missing, nudge needs it"):
+        read_config(Arguments(config=str(path)), tables)
+    path.write_text(json.dumps({"type": "cifar", "attack": {"name": "nudge", "far": 1}}))
+    with pytest.raises(ConfigError, match=r"attack\.wide: is missing, nudge needs it"):
+        read_config(Arguments(config=str(path)), tables)
+    path.write_text(json.dumps({"type": "cifar", "attack": {"name": "nudge", "far": 1, "wide": 2}}))
+    config, _ = read_config(Arguments(config=str(path)), tables)
+    assert config.attack is not None
+    assert config.attack.parameters == {"far": 1, "wide": 2, "deep": 3}
