@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from extra_utils.basics.random_streams import Purpose, stream
+from extra_utils.data.sources import prepare_data
 from extra_utils.model import build_model
 from extra_utils.my_dataset import open_dataset
 from my_data_loader import TrainLoader, make_shards
@@ -63,8 +64,8 @@ def test_a_frozen_resnet_changes_and_sends_its_last_layer_only(
 ) -> None:
     keys = {"model_name": "resnet18", "num_train": 30, "num_test": 10, "world_size": 2}
     frozen = run_tiny(tmp_path, data_path, freeze_layers=True, eval_points=0, **keys)
-    config = make_config(type="synthetic", model_name="resnet18")
-    dataset = open_dataset(next((data_path / ".fl-cache").iterdir()))
+    config = make_config(type="synthetic", model_name="resnet18", data_path=str(data_path))
+    dataset = open_dataset(prepare_data(config)[0])
     start, end = build_model(config, dataset).state_dict(), load(frozen)
     changed = [name for name in end if not torch.equal(start[name], end[name])]
     assert changed == ["fc.weight", "fc.bias"]
@@ -85,9 +86,9 @@ def test_a_resnet_on_one_client_is_the_same_resnet_trained_alone(
     torch.set_num_threads(1)  # as the rank, since Adam makes rounding large
     run_dir = run_tiny(tmp_path, data_path, model_name="resnet18", num_train=32, num_test=10,
                        world_size=1, global_epochs=2, batch_size=16, eval_points=0)  # fmt: skip
-    config = make_config(type="synthetic", model_name="resnet18", num_train=32, batch_size=16,
-                    num_clients=1)  # fmt: skip
-    dataset = open_dataset(next((data_path / ".fl-cache").iterdir()))
+    config = make_config(model_name="resnet18", num_train=32, batch_size=16, num_clients=1,
+                         data_path=str(data_path))  # fmt: skip
+    dataset = open_dataset(prepare_data(config)[0])
     model = build_model(config, dataset).train()
     loader = TrainLoader(dataset, make_shards(config, dataset).shards[0], config)
     for round_index in (1, 2):
