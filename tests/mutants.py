@@ -31,8 +31,7 @@ DEFENSE = "tests/federal_defense"
 RULES = f"{DEFENSE}/rules/test_table.py"
 LAYER = f"{DEFENSE}/rules/test_output_layer.py"
 PLAN_TESTS = f"{DEFENSE}/benchmark/test_benchmark.py"
-STARTS_RUNS = (  # and is left out
-    "test_a_cell_that_was_begun_goes_on_and_one_that_is_done_is_left",
+STARTS_RUNS = (  # and are left out
     "test_it_runs_every_cell_once_and_goes_on_where_it_stopped",
     "test_a_run_that_ends_early_is_named_and_the_others_go_on",
     "test_data_that_are_not_there_end_the_benchmark_at_once",

@@ -58,8 +58,7 @@ def test_what_is_wrong_is_refused(
 @pytest.mark.usefixtures("_started")
 def test_what_the_images_do_not_allow_is_refused(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "photos", 10)
-    keys = {**GREY}
-    _, last = refuse(tmp_path, photos, **keys, defense={"name": "class_mean"})
+    _, last = refuse(tmp_path, photos, **GREY, defense={"name": "class_mean"})
     assert "defense: class_mean needs at least 5 classes, got 2" in last
 
 

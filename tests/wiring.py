@@ -54,6 +54,16 @@ def left_out(folder: str, names: list[str]) -> list[str]:
 
 
 @contextmanager
+def taken_from(copies: Queue[Path]) -> Iterator[Path]:
+    """A copy that nobody else works on for the block."""
+    copy = copies.get()
+    try:
+        yield copy
+    finally:
+        copies.put(copy)
+
+
+@contextmanager
 def applied(error: WiringError, copy: Path) -> Iterator[None]:
     """The error stands in the copy for the block."""
     path = copy / error.path
@@ -71,19 +81,13 @@ def main(argv: list[str]) -> int:
     copies: Queue[Path] = Queue()
 
     def run_without(tests: str) -> tuple[int, str]:
-        copy = copies.get()
-        try:
+        with taken_from(copies) as copy:
             return run_tests(copy, tests)
-        finally:
-            copies.put(copy)
 
     def is_noticed(number: int) -> bool:
-        error, copy = ERRORS[number], copies.get()
-        try:
-            with applied(error, copy):
-                return run_tests(copy, error.tests)[0] == 1
-        finally:
-            copies.put(copy)
+        error = ERRORS[number]
+        with taken_from(copies) as copy, applied(error, copy):
+            return run_tests(copy, error.tests)[0] == 1
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(NUM_COPIES) as pool:
         for number in range(NUM_COPIES):

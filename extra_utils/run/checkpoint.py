@@ -61,7 +61,7 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
     try:
         found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise ConfigError(f"{path}: is no checkpoint: it would run a program") from None
+        raise ConfigError(f"{path}: is no checkpoint: it holds more than values") from None
     if change := first_change(found["identity"], identity):
         raise ConfigError(f"{path}: is of another run: {change}")
     memory = {name: value.numpy() for name, value in found["rule"].items()}

@@ -148,7 +148,7 @@ def test_a_checkpoint_with_a_payload_does_not_run(tmp_path: Path) -> None:
     """Whoever hands a run's folder on can make its checksum fit."""
     archive = checkpoint.to_bytes({"round": 1, "identity": MINE, "model": {}, "rule": Payload()})
     (tmp_path / NAME).write_bytes(archive + checkpoint.checksum(archive))
-    with pytest.raises(ConfigError, match="is no checkpoint: it would run a program"):
+    with pytest.raises(ConfigError, match="is no checkpoint: it holds more than values"):
         load_checkpoint(tmp_path / NAME, MINE)
     assert not Payload.has_run
 
