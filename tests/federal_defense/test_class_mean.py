@@ -172,3 +172,24 @@ def test_of_too_many_suspects_the_most_suspected() -> None:
     assert most_suspected(np.array([0.1, 0.4, 0.3, 0.2, -1.0])).tolist() == [0, 1, 1, 0, 0]
     assert not most_suspected(np.full(6, 0.5)).any()  # no reason to take one rather than another
     assert not most_suspected(np.array([0.04, 0.0, 0.0, -1.0, -1.0])).any()
+
+
+def small_matrix(low: list[float], level: float = 0.0) -> Array:
+    """Class means [n, 5] of spread 1 but in class 1, whose are given."""
+    matrix = np.tile(np.resize([1.0, -1.0], len(low))[:, None], (1, 5))
+    matrix[:, 1] = low
+    return matrix + level * np.eye(5)[1]
+
+
+def test_evidence_worked_by_hand() -> None:
+    """The groups' means are -10 and 0; who is at one has all of it, at -6 the fifth part."""
+    low = [-11.0, -13, -6, 1, 1, 1, -1, -1, -1, 0]
+    strength = float(np.std(low)) / (1 + 3.3 / 10**0.5) - 1
+    expected = [1, 1, 0.2, -1, -1, -1, -0.8, -0.8, -0.8, -1]
+    assert evidence(small_matrix(low)) == pytest.approx(strength * np.array(expected))
+
+
+def test_half_of_the_clients_speak_only_where_the_model_has_unlearned_a_class() -> None:
+    low = [-20.0, -21, -19, 0, 1, -1]
+    assert (evidence(small_matrix(low)) != 0).all()
+    assert not evidence(small_matrix(low, level=50)).any()

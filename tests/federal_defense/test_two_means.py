@@ -36,6 +36,26 @@ def test_the_split_is_the_best_of_all_or_close_to_it(width: int) -> None:
         assert np.median(ratios) == pytest.approx(1)
 
 
+def test_every_beginning_is_followed_to_its_end() -> None:
+    """Against Lloyd's steps on the points themselves, one beginning after the other."""
+    for seed in range(30):
+        points = np.random.default_rng(seed).normal(size=(14, 3))
+        ends = [lloyd(points, first) for first in range(len(points))]
+        best = min(ends, key=lambda group: scatter(points, group))
+        assert two_means(points).tolist() == (best == best[0]).tolist(), seed
+
+
+def lloyd(points: Array, first: int) -> NDArray[np.bool_]:
+    """The group that ends where the points nearer to one point than to its farthest began."""
+    far = int(np.linalg.norm(points - points[first], axis=1).argmax())
+    centres, group = points[[first, far]], np.zeros(len(points), dtype=bool)
+    for _ in range(50):
+        to_both = [np.linalg.norm(points - centre, axis=1) for centre in centres]
+        group = to_both[0] <= to_both[1]
+        centres = np.stack([points[group].mean(axis=0), points[~group].mean(axis=0)])
+    return group
+
+
 def test_two_clear_groups_are_found_however_many_points() -> None:
     points = np.random.default_rng(0).normal(size=(300, 5))
     points[:40] += 9

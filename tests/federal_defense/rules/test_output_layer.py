@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array
 from federal_defense.rules.output_layer import (
+    cosines,
     foolsgold_scores,
     less_dissimilar,
     principal_components,
@@ -165,3 +166,57 @@ def test_columns_that_do_not_differ_are_no_components_and_others_count_the_same(
     points = principal_components(rows)
     assert points.shape == (4, 1)  # two of equal variance: both would be more than 99 % of it
     assert float((points**2).sum()) == pytest.approx(4)  # of n = 4, a standardised column's
+
+
+def test_foolsgolds_scores_stay_between_0_and_1_whatever_the_cosines() -> None:
+    """A greatest cosine below 0 is a score of 1 and no more, one above 1 by rounding is 0."""
+    nobody_alike = np.array([[1.0, -0.5, -0.5], [-0.5, 1.0, 0.0], [-0.5, 0.0, 1.0]])
+    assert foolsgold_scores(nobody_alike).tolist() == [1, 1, 1]
+    alike = np.array([[1.0, 1 + 1e-15, 0.0], [1 + 1e-15, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert foolsgold_scores(alike).tolist() == [0, 0, 1]
+
+
+def test_foolsgold_of_equal_clients_has_no_weights_and_no_division_by_0() -> None:
+    updates = Dense(np.zeros((3, 8)))
+    layer = np.tile(np.eye(1, 8), (3, 1)).reshape(3, 2, 4)
+    updates.output_layer = lambda: layer  # type: ignore[method-assign]
+    assert judge("foolsgold", updates).weights.tolist() == [0, 0, 0]
+
+
+def test_cosines_of_short_rows_and_of_none() -> None:
+    found = cosines(np.array([[0.1, 0.0], [0.2, 0.0], [0.0, 0.0]]))
+    assert np.allclose(found, [[1, 1, 0], [1, 1, 0], [0, 0, 0]])
+
+
+def test_a_groups_dissimilarity_is_1_where_it_is_tight_and_2_where_it_is_opposed() -> None:
+    """As in the source, a client's cosine to itself counts as 0: 3 x 2 against 5 x 1."""
+    points = np.array([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0], *[[0.0, 1.0]] * 5])
+    opposed = points[:, 1] == 0
+    assert less_dissimilar(points, opposed).tolist() == (~opposed).tolist()
+    assert less_dissimilar(points, ~opposed).tolist() == (~opposed).tolist()
+    assert not less_dissimilar(points, np.ones(8, dtype=bool)).any()
+
+
+def test_lfighter_counts_the_bias_and_looks_at_two_classes_of_three() -> None:
+    """Class 0 changes less than class 2's bias, though its weights would split the clients."""
+    layer = np.zeros((5, 3, 3))  # [n, C, h + 1]
+    layer[:, 0, 0] = [2, -2, -2, -2, -2]
+    layer[:, 1, 1] = 3
+    layer[:, 2] = [[0, 0.5, 10]] * 3 + [[0, -0.5, 10]] * 2
+    updates = Dense(layer, shape=(3, 3))
+    assert judge("lfighter", updates).flagged == pytest.approx([0, 0, 0, 1, 1])
+
+
+def test_tolpegin_goes_on_behind_a_class_in_which_nobody_differs() -> None:
+    layer = np.zeros((5, 2, 3))
+    layer[:, 1, 0] = [0, 0.1, 0.2, 5, 5.1]
+    assert judge("tolpegin", Dense(layer, shape=(2, 3))).flagged == pytest.approx([0, 0, 0, 1, 1])
+
+
+def test_principal_components_at_the_edges() -> None:
+    assert principal_components(np.zeros((3, 2))).shape == (3, 0)
+    one = principal_components(np.array([[0.0], [1.0]]))
+    assert one.shape == (2, 1)
+    assert np.allclose(np.abs(one), 1)  # all of the variance, and yet a component
+    rounding = np.array([[1e10], [np.nextafter(1e10, np.inf)]])
+    assert principal_components(rounding).shape == (2, 0)
