@@ -45,6 +45,7 @@ def test_a_rule_that_filters_names_whom_it_left_out(tmp_path: Path, data_path: P
     assert (run_dir / "detection.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_round_of_which_a_rule_leaves_nobody_changes_nothing(
     tmp_path: Path, data_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def run_shell(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_run_which_then_goes_on(
     finished_run: Path, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ sys.exit(main.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_a_client_that_is_ten_times_slower_is_waited_for(
     finished_run: Path, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_diverging_client_is_named_with_its_round(finished_run: Path, tmp_path
     }
 
 
+@pytest.mark.slow
 def test_a_folder_in_use_is_refused_in_one_line(finished_run: Path, tmp_path: Path) -> None:
     run_dir = shutil.copytree(finished_run, tmp_path / "r")
     with used_alone(run_dir):
