@@ -117,8 +117,9 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     """Every picture of a finished run."""
     from client import sample_rows
     from extra_utils.plots.curves import ATTACKER
-    from extra_utils.plots.draw import draw_run, save
+    from extra_utils.plots.draw import draw_run
     from extra_utils.plots.run_data import readable
+    from extra_utils.plots.style import save
     from extra_utils.utils import draw_samples
 
     dataset = open_dataset(data_folder)

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from extra_utils.basics.errors import ENDINGS, prepare_process, report
-from extra_utils.plots.draw import compare_runs, draw_run
+from extra_utils.plots.comparison import compare_runs
+from extra_utils.plots.draw import draw_run
 
 USAGE = """\
 Draws a run's folder, or compares several; reads config.json and metrics.jsonl only.

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from extra_utils.basics.files import write_whole
 from extra_utils.config.reader import read_json
-from extra_utils.plots.draw import save
 from extra_utils.plots.run_data import RunData, read_run
+from extra_utils.plots.style import save
 from extra_utils.run.metrics import SUMMARY_ROUNDS
 from federal_defense.benchmark.plan import Plan
 

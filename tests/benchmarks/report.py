@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from extra_utils.plots.draw import save
+from extra_utils.plots.style import save
 from extra_utils.processes.machine import available_cores
 from extra_utils.run.recorder import versions
 from tests.benchmarks import (

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from extra_utils.plots.draw import save
+from extra_utils.plots.style import save
 from tests.benchmarks.measure import (
     MIB,
     Section,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from extra_utils.plots import draw
+from extra_utils.plots import comparison, draw
 
 
 class Shown:
@@ -26,7 +26,8 @@ class Shown:
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
     keeper = Shown()
-    monkeypatch.setattr(draw, "save", keeper.save)
+    for module in (draw, comparison):
+        monkeypatch.setattr(module, "save", keeper.save)
     return keeper
 
 

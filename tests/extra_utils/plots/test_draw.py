@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import BboxBase
 
 from extra_utils.plots.__main__ import main
-from extra_utils.plots.draw import compare_runs, draw_run
+from extra_utils.plots.comparison import compare_runs
+from extra_utils.plots.draw import draw_run
 from extra_utils.plots.run_data import read_run
 from tests.extra_utils.plots.conftest import Shown, copy_run
 

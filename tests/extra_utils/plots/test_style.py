@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from extra_utils.plots.draw import draw_run
-from extra_utils.plots.draw import save
+from extra_utils.plots.style import save
 from extra_utils.utils import draw_samples
 draw_run(Path(sys.argv[1]))
 rows = {"client 0": (np.zeros((1, 8, 8, 3), np.uint8), [0], [1])}
