@@ -72,20 +72,10 @@ def partition_dirichlet(
     pieces = []  # of each class, one for each client
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
-        shares = _draw_shares(alpha, num_clients, generator)
+        shares = generator.dirichlet(np.full(num_clients, alpha))
         cuts = np.round(np.cumsum(shares)[:-1] * len(members)).astype(np.int64)
         pieces.append(np.split(members, cuts))
     return [np.concatenate(own) for own in zip(*pieces, strict=True)]
-
-
-def _draw_shares(alpha: float, num_clients: int, generator: Generator) -> NDArray[np.float64]:
-    """One draw from Dirichlet(alpha) [num_clients]; for a tiny alpha one client takes all."""
-    shares = generator.dirichlet(np.full(num_clients, alpha))
-    if np.isfinite(shares).all() and shares.sum() > 0.5:
-        return shares
-    winner = np.zeros(num_clients)  # all gamma draws came out as 0: the limit of alpha to 0
-    winner[generator.integers(num_clients)] = 1.0
-    return winner
 
 
 def partition_shards(
