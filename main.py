@@ -8,21 +8,22 @@ torch is imported where it is first needed: a wrong config is refused without wa
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, prepare_process, report, say, tell
+from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, prepare_process, report, say
+from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
-from extra_utils.config.reader import Arguments, Places, parse_arguments, read_config
-from extra_utils.config.rules import check_classes, check_rules, check_sizes, idle_keys, resolve
-from extra_utils.data.sources import known_classes, prepare_data
+from extra_utils.config.reader import read_config
+from extra_utils.config.sweep import Sweep, baseline_of, read_sweep
 from extra_utils.my_dataset import fingerprint, open_dataset
-from extra_utils.processes.launch import Job, Launcher, find_launcher
+from extra_utils.processes.launch import ALONE, Job, Launcher, find_launcher
 from extra_utils.processes.machine import advise_on_cores, available_cores
 from extra_utils.run.folder import identity, read_resumed, run_folder
-from federal_defense.attacks import idle_attack, with_drawn_attackers
-from federal_defense.rules.table import TABLES, check_bounds, check_num_classes, warn_of_attackers
+from federal_defense.checks import checked_config, prepared_data
+from federal_defense.rules.table import TABLES
 
 if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
@@ -32,11 +33,16 @@ BELOW_THE_BARS = "\n\n" if sys.stderr and sys.stderr.isatty() else ""
 
 def main(argv: list[str]) -> int:
     """The whole command; returns its exit status."""
+    if "--help" in argv or "-h" in argv:
+        print(help_text(TABLES))
+        return 0
+    return ending(start, argv)
+
+
+def ending(command: Callable[[Arguments, Launcher], None], argv: list[str]) -> int:
+    """Carries the command out, and says why it ended early; its exit status."""
     try:
-        if "--help" in argv or "-h" in argv:
-            print(help_text(TABLES))
-        else:
-            federate(parse_arguments(argv), find_launcher())
+        command(parse_arguments(argv), find_launcher())
     except ENDINGS as error:
         return report(error, "" if isinstance(error, ConfigError) else BELOW_THE_BARS)
     except KeyboardInterrupt as interrupt:
@@ -46,13 +52,54 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def start(arguments: Arguments, launcher: Launcher) -> None:
+    """One run; or, where a key has several values, one of each combination and a comparison."""
+    if sweep := read_sweep(arguments, TABLES):
+        compare_all(sweep, arguments, launcher, lambda _: "")
+    else:
+        federate(arguments, launcher)
+
+
 def federate(arguments: Arguments, launcher: Launcher) -> None:
     """From the command line to the finished run folder."""
-    config, places = checked_config(arguments, launcher)
+    read = read_resumed if arguments.resume else read_config
+    if launcher.is_main and arguments.notice:
+        say(arguments.notice)
+    given, places = read(arguments, TABLES)
+    config = checked_config(given, places, launcher)
 
     # the data set and the start weights, found and cached once on each machine
     data_folder = prepared_data(config, places, launcher) if launcher.prepares_data else Path()
+    carry_out(config, data_folder, arguments, launcher)
 
+
+def compare_all(
+    sweep: Sweep, arguments: Arguments, launcher: Launcher, more: Callable[[Path], str]
+) -> None:
+    """All runs of a sweep, side by side, and then in one table and figure, and what is ``more``."""
+    from extra_utils.plots.comparison import compare_sweep
+    from extra_utils.run.sweep import Steps, carry_out_all, hint, num_jobs, plan_runs, sweep_folder
+
+    if launcher.world_size is not None:
+        raise ConfigError("sweep: goes without torchrun, it starts its runs by itself")
+    steps = Steps(checked_config, prepared_data, carry_out)
+    baseline = baseline_of(sweep, arguments.baseline)
+    runs = plan_runs(sweep, TABLES, steps)
+    jobs = num_jobs(arguments.jobs, runs)
+    with sweep_folder(sweep, runs, arguments) as folder:
+        failures = carry_out_all(runs, folder, steps.carry_out, jobs)
+        print(compare_sweep(folder, sweep.combinations, baseline))
+        if text := more(folder):
+            print(f"\n{text}")
+    say(f"run folder: {folder}")
+    if failures:
+        raise RunFailed("\n".join([*failures, hint(folder)]))
+
+
+def carry_out(
+    config: Config, data_folder: Path, arguments: Arguments, launcher: Launcher = ALONE
+) -> None:
+    """The run in its folder, new or gone on with: all rounds, and the pictures."""
     # the ranks, and in them the rounds; the main process has the run's folder and decides for all
     if not launcher.is_main:
         launcher.start(run, config, data_folder, None)
@@ -128,59 +175,6 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     rows = sample_rows(config, dataset)
     names = [readable(name) for name in dataset.info.class_names]
     save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
-
-
-def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Places]:
-    """The resolved config, after every check that needs no data; prints warnings."""
-    read = read_resumed if arguments.resume else read_config
-    given, places = read(arguments, TABLES)
-    config = resolve(given, launcher.world_size)
-    with places.named():
-        check_rules(config)
-        check_bounds(config)
-    warnings = idle_keys(config, places)
-    config = with_drawn_attackers(config)
-    if launcher.is_main:
-        if arguments.notice:
-            say(arguments.notice)
-        if launcher.world_size is not None:
-            print(f"world_size: {launcher.world_size}, torchrun's")
-        tell([], filter(None, [*warnings, warn_of_attackers(config)]))
-    return config, places
-
-
-def prepared_data(config: Config, places: Places, launcher: Launcher) -> Path:
-    """The cache folder of the data set, which has the classes and images that the config names.
-
-    The model and its start weights are looked at as well, without computing; the main process says
-    what a user should know of the run.
-    """
-    with places.named():
-        check_classes(config, known_classes(config))
-    folder, notice = prepare_data(config)
-    dataset = open_dataset(folder)
-    with places.named():
-        check_num_classes(config, dataset.num_classes)
-        check_sizes(config, dataset.info.name, len(dataset.train), len(dataset.test))
-    if notice and launcher.is_main:
-        print(notice, flush=True)
-
-    import torch  # from here on, since the ranks share it when they are forked
-
-    from extra_utils.model import new_model
-    from extra_utils.training.start_weights import prepare_weights
-    from my_data_loader import check_last_batches, make_shards
-
-    with torch.device("meta"):  # shapes only: the parent must not compute before it forks
-        model = new_model(config, dataset.num_classes, *dataset.image_shape)
-    partition = make_shards(config, dataset)
-    with places.named():
-        check_last_batches(config, model, partition.shards, dataset.image_shape[1])
-    notes = [*prepare_weights(config, model), *partition.notes()]
-    labels = [dataset.train.labels[own] for own in partition.shards]
-    if launcher.is_main:
-        tell(notes, idle_attack(config, labels, dataset.num_classes, dataset.image_shape[1]))
-    return folder
 
 
 if __name__ == "__main__":

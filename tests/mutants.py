@@ -34,6 +34,7 @@ PLAN_TESTS = f"{DEFENSE}/benchmark/test_benchmark.py"
 STARTS_RUNS = (  # and are left out
     "test_it_runs_every_cell_once_and_goes_on_where_it_stopped",
     "test_a_run_that_ends_early_is_named_and_the_others_go_on",
+    "test_one_run_is_no_benchmark",
     "test_data_that_are_not_there_end_the_benchmark_at_once",
 )
 PLANS = " ".join(
@@ -45,7 +46,11 @@ DOCS = "tests/test_readme.py"  # where the keys' ranges and defaults are compare
 MIRRORS = {  # of a module, the tests
     "extra_utils/config/keys.py": f"{CONFIG} {DEFENSE}/test_attacks.py",
     "extra_utils/config/values.py": CONFIG,
-    **dict.fromkeys(("extra_utils/config/reader.py", "extra_utils/config/help.py"), CONFIG),
+    "extra_utils/config/command_line.py": CONFIG,
+    "extra_utils/config/reader.py": CONFIG,
+    "extra_utils/config/sweep.py": CONFIG,
+    "extra_utils/config/help.py": CONFIG,
+    "extra_utils/basics/spread.py": "tests/extra_utils/basics/test_spread.py",
     "extra_utils/config/rules.py": CONFIG,
     "extra_utils/data/partition.py": f"{DATA}/test_partition.py {LOADER}",
     "extra_utils/run/metrics.py": ROWS,

@@ -13,8 +13,10 @@ from textwrap import indent
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.reader import parse_arguments, read_config
-from federal_defense.benchmark.plan import read_plan
+from extra_utils.config.command_line import parse_arguments
+from extra_utils.config.reader import read_config
+from extra_utils.config.sweep import baseline_of, read_sweep
+from federal_defense.benchmark.plan import make_plan
 from federal_defense.rules.table import TABLES
 from tests.helpers import ROOT
 from tests.readme import (
@@ -69,7 +71,9 @@ def refusal_of_main(arguments: list[str]) -> str:
         return ""
     try:
         given = parse_arguments(arguments)
-        if not given.resume:
+        if not given.resume and (sweep := read_sweep(given, TABLES)):
+            baseline_of(sweep, given.baseline)
+        elif not given.resume:
             read_config(given, TABLES)
     except ConfigError as error:
         return str(error)
@@ -98,7 +102,9 @@ def refusal_of_module(module: str, *arguments: str) -> str:
         if word.startswith("--") and word.split("=")[0] not in files[0].read_text(encoding="utf-8"):
             return f"{module} does not know {word}"
     if module == "federal_defense.benchmark":
-        read_plan(Path(arguments[arguments.index("--config") + 1]))
+        sweep = read_sweep(parse_arguments(arguments), TABLES)
+        assert sweep
+        make_plan(sweep)
     return ""
 
 

@@ -25,6 +25,15 @@ JSON, else a string.
   --resume DIR    instead of both: go on with the run in this folder after its last checkpoint;
                   global_epochs may grow, world_size, timeout_s and checkpoint_every may change
 
+Several values make a sweep: --seed=0,1,2 --defense.name=mean,krum, or in the file "sweep":
+{"seed": [0, 1, 2], "defense": [{"name": "mean"}, {"name": "krum", "f": 2}]}. Every combination
+runs, side by side on one process each, in one folder (a --run_dir that a sweep may use again),
+and they end in a table with differences seed by seed. The same command goes on where it stopped.
+
+  --jobs N        runs at work at a time (default: cores by threads_per_process)
+  --baseline K=V  what the others are compared with (default: the first rule, else the first value)
+  --yes           start more than 1,000 runs
+
 """
 Row = tuple[str, str, str, str]  # key, type, default, meaning
 

@@ -7,11 +7,10 @@ here needs torch, so that a wrong config costs no waiting.
 from dataclasses import dataclass, field, is_dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
-from extra_utils.config.values import LARGEST_COUNT, Count, CountOrZero, Fraction, Range
+from extra_utils.config.values import LARGEST_COUNT, Count, CountOrZero, Fraction, Json, Range
 
 DATA_TYPES = Literal["cifar", "mnist", "fashion_mnist", "flower", "folder", "synthetic"]
 MODELS = Literal["net", "mnist_net", "resnet18", "resnet34", "resnet101"]
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,47 +3,31 @@
 Everything that is wrong with the user's input ends here in a ``ConfigError`` of one line.
 """
 
-import difflib
 import inspect
-import json
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 from extra_utils.basics.errors import ConfigError, WrongKey, show
-from extra_utils.config.keys import HINTS, KINDS, GivenConfig, Json, hints_of, to_json
-from extra_utils.config.values import NULL, check_value
+from extra_utils.config.command_line import (
+    COMMAND_LINE,
+    COMMAND_LINE_ONLY,
+    DEFAULT_CONFIG,
+    SWEEP,
+    Arguments,
+    parse_value,
+)
+from extra_utils.config.keys import HINTS, KINDS, GivenConfig, hints_of, to_json
+from extra_utils.config.values import NULL, Json, check_known, check_value, read_json
 
-COMMAND_LINE = "command line"
-DEFAULT_CONFIG = Path(__file__).parents[2] / "configs" / "cifar.json"  # the main job
-COMMAND_LINE_ONLY = ("config", "run_dir", "resume")
 COMES_FROM = {"num_clients": "world_size", "shards_per_client": "partition"}  # where not given
-NUMBER = r"[+-]?(\d+\.|\d*\.\d+)([eE][+-]?\d+)?"  # which JSON knows not to the full
-PYTHONS = {"True": "true", "False": "false", "None": "null"}
 EITHER = {"clients": "fraction", "fraction": "clients"}  # of an attack; they replace each other
 REQUIRED = inspect.Parameter.empty
 Functions = Mapping[str, Callable[..., Any]]  # by name; keyword-only parameters are keys
 Tables = Mapping[str, Functions]  # by nested key
-
-
-@dataclass(frozen=True)
-class Arguments:
-    """The command line, split up; values are still text."""
-
-    config: str | None = None
-    run_dir: str | None = None
-    resume: str | None = None
-    overrides: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def notice(self) -> str:
-        """Which config is taken where none was given; "" where one was."""
-        is_given = self.config is not None or self.resume is not None
-        return "" if is_given else f"config: {DEFAULT_CONFIG}, as none was given"
 
 
 @dataclass(frozen=True)
@@ -66,70 +50,35 @@ class Places:
             raise ConfigError(f"{self.of(wrong.key)}: {wrong}") from None
 
 
-def parse_arguments(argv: Iterable[str]) -> Arguments:
-    """Both ``--key=value`` and ``--key value``; the last of several wins.
-
-    A switch alone is on: ``--only_0``.
-    """
-    found: dict[str, str] = {}
-    rest = list(argv)
-    while rest:
-        option = rest.pop(0)
-        key, equals, value = option.removeprefix("--").partition("=")
-        if not option.startswith("--") or option == "--":
-            got = f"got {show(option)}, must be --key=value; see --help"
-            raise ConfigError(f"{COMMAND_LINE}: {got}")
-        is_alone = not equals and (not rest or rest[0].startswith("--"))
-        if is_alone and HINTS.get(key) is not bool:
-            if "." not in key:
-                check_known(COMMAND_LINE, key, [*HINTS, *COMMAND_LINE_ONLY])
-            raise ConfigError(f"{COMMAND_LINE}: {key}: has no value, must be --{key}=value")
-        if not equals:
-            value = "true" if is_alone else rest.pop(0)
-        found[key] = value
-    special = {key: found.pop(key) for key in COMMAND_LINE_ONLY if key in found}
-    return Arguments(**special, overrides=found)
-
-
-def read_json(path: Path) -> Json:
-    """The object in a UTF-8 JSON file; refuses duplicate keys, NaN and Infinity."""
-    try:
-        value = _parse_json(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        wrong = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        wrong = f"is not UTF-8: {error.reason} at byte {error.start}"
-    except json.JSONDecodeError as error:
-        wrong = f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
-    except RecursionError:
-        wrong = "is nested too deeply for a config"
-    except ValueError as error:
-        wrong = str(error)
-    else:
-        if isinstance(value, dict):
-            return value
-        wrong = f"got {show(value)}, must be an object: {{...}}"
-    raise ConfigError(f"{path}: {wrong}")
-
-
 def read_config(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
     """The config as it was given, each key checked by itself; the tables are of nested keys."""
     path = Path(DEFAULT_CONFIG if arguments.config is None else arguments.config)
+    typed = {key: parse_value(key, text) for key, text in arguments.overrides.items()}
+    return read_choice(path, typed, dict.fromkeys(typed, COMMAND_LINE), tables)
+
+
+def read_choice(
+    path: Path, choice: Json, where: Mapping[str, str], tables: Tables
+) -> tuple[GivenConfig, Places]:
+    """The config of a file with these values on top; ``where`` says where each was given."""
     values = read_json(path)
-    places = Places({"name": "config file"} | dict.fromkeys(values, str(path)))
+    values.pop(SWEEP, None)
+    places = Places({"name": "config file"} | dict.fromkeys(values, str(path)) | dict(where))
     with places.named():
-        _override(values, places.where, arguments.overrides, tables)
-        return config_of(values, places, path, tables), places
+        _override(values, places.where, choice, tables)
+        return _config_of(values, places, path, tables), places
 
 
-def config_of(values: Json, places: Places, path: Path, tables: Tables) -> GivenConfig:
+def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> GivenConfig:
     """The config of these values, which for the most part are from the file at ``path``."""
     if "type" not in values:
         choices = ", ".join(get_args(HINTS["type"]))
         raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
     checked: Json = {"name": path.stem}
     for key, value in values.items():
-        check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY])
+        check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY, SWEEP])
+        if key == SWEEP:
+            raise WrongKey(key, "belongs in the config file, as an object of lists")
         if key in COMMAND_LINE_ONLY:
             raise WrongKey(key, f"belongs on the command line: --{key}=...")
         if value is None and NULL in get_args(HINTS[key]):
@@ -139,13 +88,6 @@ def config_of(values: Json, places: Places, path: Path, tables: Tables) -> Given
         else:
             checked[key] = check_value(places.of(key), key, value, HINTS[key])
     return GivenConfig(**checked)
-
-
-def check_known(where: str, key: str, known: Collection[str]) -> None:
-    """A ConfigError that names the nearest known key when ``key`` is none."""
-    if key not in known:
-        (near,) = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-        raise ConfigError(f"{where}: unknown key {show(key)}; did you mean {show(near)}?")
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
@@ -164,50 +106,17 @@ def nested_keys(tables: Tables) -> Iterator[str]:
             yield f"{key}.{inner}"
 
 
-def _parse_json(text: str) -> Any:
-    def refuse_constant(name: str) -> None:
-        raise ValueError(f"{name} is not a number that JSON knows")
-
-    def unique(pairs: list[tuple[str, Any]]) -> Json:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in found if keys.count(key) > 1)
-            raise ValueError(f"the key {show(twice)} stands twice in one object")
-        return found
-
-    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant)
-
-
-def _parse_override(key: str, text: str) -> Any:
-    """JSON, or a number, True, False or None as people type it, else a string.
-
-    A key that takes free text keeps it as typed: ``--name=7``.
-    """
-    in_json = PYTHONS.get(text, text)
-    if HINTS.get(key) in (str, str | None) and in_json != "null":
-        return text
-    try:
-        if re.fullmatch(r"[+-]?\d+", text):
-            return int(text)
-        return float(text) if re.fullmatch(NUMBER, text) else _parse_json(in_json)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _override(
-    values: Json, where: dict[str, str], overrides: Mapping[str, str], tables: Tables
-) -> None:
-    """Puts the command line's values on top of the file's."""
+def _override(values: Json, where: dict[str, str], choice: Json, tables: Tables) -> None:
+    """Puts the chosen values on top of the file's."""
     nested: dict[str, Json] = {}
-    for key, text in overrides.items():
+    for key, value in choice.items():
         outer, dot, inner = key.partition(".")
         if dot and outer not in KINDS:
-            check_known(COMMAND_LINE, key, [*HINTS, *nested_keys(tables)])
+            check_known(where[key], key, [*HINTS, *nested_keys(tables)])
         of, name = (nested.setdefault(outer, {}), inner) if dot else (values, key)
-        of[name], where[key] = _parse_override(key, text), COMMAND_LINE
+        of[name] = value
     for key, new in nested.items():
-        where.setdefault(key, COMMAND_LINE)
+        where.setdefault(key, where[f"{key}.{next(iter(new))}"])
         values[key] = _merge(key, values.get(key, to_json(getattr(GivenConfig, key))), new)
 
 

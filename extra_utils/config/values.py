@@ -1,14 +1,18 @@
-"""Checks one value against its type hint, and says in one line what is wrong with it."""
+"""Reads JSON, and checks one value against its type hint: one line says what is wrong."""
 
+import difflib
 import json
 import math
 import re
 import types
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from extra_utils.basics.errors import ConfigError, show
 
+Json = dict[str, Any]
 LARGEST_COUNT = 2**31 - 1
 UNIONS, NULL = (Union, types.UnionType), type(None)
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
@@ -81,3 +85,46 @@ def _convert(value: object, hint: Any) -> Any:
     if isinstance(value, str):
         strange = re.search("[\0\ud800-\udc7f\udd00-\udfff]", value) is not None
     return value if type(value) is hint and not strange else None
+
+
+def check_known(where: str, key: str, known: Collection[str]) -> None:
+    """A ConfigError that names the nearest known key when ``key`` is none."""
+    if key not in known:
+        (near,) = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        raise ConfigError(f"{where}: unknown key {show(key)}; did you mean {show(near)}?")
+
+
+def read_json(path: Path) -> Json:
+    """The object in a UTF-8 JSON file; refuses duplicate keys, NaN and Infinity."""
+    try:
+        value = parse_json(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        wrong = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        wrong = f"is not UTF-8: {error.reason} at byte {error.start}"
+    except json.JSONDecodeError as error:
+        wrong = f"is not JSON: {error.msg} at line {error.lineno} column {error.colno}"
+    except RecursionError:
+        wrong = "is nested too deeply for a config"
+    except ValueError as error:
+        wrong = str(error)
+    else:
+        if isinstance(value, dict):
+            return value
+        wrong = f"got {show(value)}, must be an object: {{...}}"
+    raise ConfigError(f"{path}: {wrong}")
+
+
+def parse_json(text: str) -> Any:
+    def refuse_constant(name: str) -> None:
+        raise ValueError(f"{name} is not a number that JSON knows")
+
+    def unique(pairs: list[tuple[str, Any]]) -> Json:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            twice = next(key for key in found if keys.count(key) > 1)
+            raise ValueError(f"the key {show(twice)} stands twice in one object")
+        return found
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant)

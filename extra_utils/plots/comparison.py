@@ -1,16 +1,26 @@
-"""Several runs in one figure and one table; runs that differ in their seed become one curve."""
+"""Several runs in one figure and one table; runs that differ in their seed become one curve.
+
+Honest draws are the same whatever attacks and defends, so settings are compared seed by seed.
+"""
 
 import json
+import shutil
+import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from extra_utils.basics.errors import printable
+from extra_utils.basics.files import write_whole
+from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of
+from extra_utils.config.sweep import Combination, Part, part_of
 from extra_utils.plots.curves import HONEST, place_legend
 from extra_utils.plots.run_data import RunData, column, read_run
 from extra_utils.plots.style import save
+from extra_utils.run.metrics import FILE_NAME, SUMMARY_ROUNDS
 
 ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
 PANELS = {
@@ -18,36 +28,88 @@ PANELS = {
     "source_recall": "recall of the source class (%)",
     "attack_success_rate": "source taken for target (%)",
 }
-Groups = dict[str, list[RunData]]
+COLUMNS = {
+    "accuracy": "accuracy %",
+    "loss": "loss",
+    "source_recall": "source recall %",
+    "attack_success_rate": "attack success %",
+}
+PAIRED = ("accuracy", "source_recall")  # columns of which the difference is told
+NOTES = (
+    f"Means of the last {SUMMARY_ROUNDS} rounds, over n seeds with the sample standard deviation."
+)
+PAIRED_NOTES = (
+    '"less {}": the difference to the run of the same seed with it, a mean over the seeds with '
+    "half the 95 % interval (Student's t)."
+)
+
+
+class Group(NamedTuple):
+    """Runs of one setting under several seeds."""
+
+    name: str
+    runs: list[RunData]
+    choice: dict[str, str]  # of a sweep: by key the value that this setting has of several
+
+    def spread(self, key: str) -> Spread | None:
+        return spread_of(run.summary[key] for run in self.runs if run.summary)
+
+    def less(self, other: "Group | None", key: str) -> Difference | None:
+        """The paired difference to another group's runs of the same seeds."""
+        if other is None or other is self:
+            return None
+        mine, others = (
+            {run.config.get("seed"): run.summary[key] for run in group.runs if run.summary}
+            for group in (self, other)
+        )
+        return difference_of((mine[seed], others[seed]) for seed in mine.keys() & others.keys())
 
 
 def compare_runs(folders: list[Path]) -> str:
     """Draws ``comparison.png`` beside the first folder; returns a Markdown table and its place."""
-    runs = [read_run(folder) for folder in folders]
-    groups = group_by_setting(runs)
-    figure = Figure(figsize=(5 * len(PANELS), 4.5))
-    for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
-        for number, (name, group) in enumerate(groups.items()):
-            draw_group(axes, name, group, key, HONEST[number % len(HONEST)])
-        axes.set(xlabel="round", ylabel=label, ylim=(0, 100))
-        axes.grid(alpha=0.3)
-    place_legend(figure.axes[0], longest=30)
-    figure.suptitle(", ".join(sorted({run.run["dataset"] for run in runs})))
+    groups = group_by_setting([read_run(folder) for folder in folders])
     path = folders[0].parent / "comparison.png"
-    save(figure, path)
-    return f"{table(groups)}\n\ncomparison: {printable(str(path))}"
+    save(draw(groups), path)
+    return f"{markdown(cells(groups, None))}\n\ncomparison: {printable(str(path))}"
 
 
-def group_by_setting(runs: list[RunData]) -> Groups:
+def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) -> str:
+    """Writes ``comparison.md``, ``.json`` and ``.png``; returns the table, as wide as fits.
+
+    ``baseline``: the key and the value with whose runs the others are compared.
+    """
+    found: dict[str, Group] = {}
+    late = []
+    for name, _, shown in runs:
+        run = read_run(folder / name) if (folder / name / FILE_NAME).is_file() else None
+        if run is None or run.summary is None:
+            late.append(f"not run to its end: {name}")
+            continue
+        title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
+        found.setdefault(title, Group(title, [], shown)).runs.append(run)
+    groups = list(found.values())
+    table, notes = cells(groups, baseline), notes_of(baseline)
+    text = "\n\n".join([markdown(table), notes, *late])
+    write_whole(folder / "comparison.md", (text + "\n").encode("utf-8", "backslashreplace"))
+    content = json.dumps(as_json(groups, baseline), indent=2) + "\n"
+    write_whole(folder / "comparison.json", content.encode())
+    if groups:
+        save(draw(groups), folder / "comparison.png")
+    is_wide = max(map(len, markdown(table).splitlines())) > shutil.get_terminal_size().columns
+    shape = narrow if is_wide and sys.stdout.isatty() else markdown
+    return "\n\n".join([shape(table), notes, *late])
+
+
+def group_by_setting(runs: list[RunData]) -> list[Group]:
     """Runs of one setting, by its name, or by their first folder where two settings share one."""
-    by_setting: Groups = {}
+    by_setting: dict[str, list[RunData]] = {}
     for run in runs:
         by_setting.setdefault(setting(run), []).append(run)
-    names = [group[0].config["name"] for group in by_setting.values()]
-    return {
-        name if names.count(name) == 1 else f"{name} ({group[0].folder.name})": group
-        for name, group in zip(names, by_setting.values(), strict=True)
-    }
+    names = [own[0].config["name"] for own in by_setting.values()]
+    return [
+        Group(name if names.count(name) == 1 else f"{name} ({own[0].folder.name})", own, {})
+        for name, own in zip(names, by_setting.values(), strict=True)
+    ]
 
 
 def setting(run: RunData) -> str:
@@ -59,27 +121,85 @@ def setting(run: RunData) -> str:
     return json.dumps(config, sort_keys=True)
 
 
-def draw_group(axes: Axes, name: str, runs: list[RunData], key: str, color: object) -> None:
+def partner(group: Group, groups: list[Group], baseline: Part | None) -> Group | None:
+    """The group that differs from this one in having the baseline's value."""
+    if baseline is None:
+        return None
+    wanted = group.choice | dict([baseline])
+    return next((other for other in groups if other.choice == wanted), None)
+
+
+def cells(groups: list[Group], baseline: Part | None) -> list[list[str]]:
+    """The table: its head, and a row for each setting."""
+    head = ["setting", "n", *COLUMNS.values()]
+    rows = []
+    for group in groups:
+        spreads = [group.spread(key) for key in COLUMNS]
+        row = [group.name, str(len(group.runs)), *(s.text(2) if s else "-" for s in spreads)]
+        other = partner(group, groups, baseline)
+        for key in PAIRED if baseline else ():
+            found = group.less(other, key)
+            row.append(f"{found.text(2)} (n = {found.n})" if found else "-")
+        rows.append(row)
+    if baseline:
+        head += [f"{COLUMNS[key]} less {part_of(*baseline)}" for key in PAIRED]
+    return [head, *rows]
+
+
+def as_json(groups: list[Group], baseline: Part | None) -> dict[str, Any]:
+    """The table with all digits; the differences' ``half`` is half the 95 % interval."""
+    rows = []
+    for group in groups:
+        other = partner(group, groups, baseline)
+        spreads = {key: group.spread(key) for key in COLUMNS}
+        less = {key: group.less(other, key) for key in PAIRED}
+        own = {"setting": group.name, "runs": [run.folder.name for run in group.runs]}
+        figures = {key: s._asdict() if s else None for key, s in spreads.items()}
+        differences = {key: d._asdict() if d else None for key, d in less.items()}
+        rows.append(own | figures | {"less": differences})
+    return {"baseline": baseline and part_of(*baseline), "rows": rows}
+
+
+def notes_of(baseline: Part | None) -> str:
+    return NOTES + (" " + PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
+
+
+def markdown(found: list[list[str]]) -> str:
+    head, *rows = [f"| {' | '.join(row)} |" for row in found]
+    return "\n".join([head, "|---" * len(found[0]) + "|", *rows])
+
+
+def narrow(found: list[list[str]]) -> str:
+    """The table for a narrow terminal: its cells below each other."""
+    (_, *head), *rows = found
+    return "\n".join(
+        "\n".join([name, *(f"  {key}: {cell}" for key, cell in zip(head, own, strict=True))])
+        for name, *own in rows
+    )
+
+
+def draw(groups: list[Group]) -> Figure:
+    """A panel for each figure over the rounds, a curve for each setting."""
+    figure = Figure(figsize=(5 * len(PANELS), 4.5))
+    for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+        for number, group in enumerate(groups):
+            draw_group(axes, group, key, HONEST[number % len(HONEST)])
+        axes.set(xlabel="round", ylabel=label, ylim=(0, 100))
+        axes.grid(alpha=0.3)
+    place_legend(figure.axes[0], longest=30)
+    figure.suptitle(", ".join(sorted({run.run["dataset"] for g in groups for run in g.runs})))
+    return figure
+
+
+def draw_group(axes: Axes, group: Group, key: str, color: object) -> None:
     """The mean over the seeds, and a band from the lowest to the highest."""
+    runs = group.runs
     length = min(len(run.rounds) for run in runs)
     values = np.array([column(run.rounds[:length], key) for run in runs])  # [runs, rounds]
     if not length or np.isnan(values).any():
         return
     places = column(runs[0].rounds[:length], "round")
-    label = name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
+    label = group.name if len(runs) == 1 else f"{group.name}, {len(runs)} seeds"
     axes.plot(places, values.mean(axis=0), "o-", color=color, markersize=3, label=label)
     if len(runs) > 1:
         axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)
-
-
-def table(groups: Groups) -> str:
-    """Each run's summary, the mean of its last 3 rounds, averaged over the seeds."""
-    lines = ["| run | seeds | accuracy % | loss | source recall % | attack success % |"]
-    lines.append("|---" * 6 + "|")
-    for name, runs in groups.items():
-        summaries = [run.summary for run in runs if run.summary]
-        keys = ("accuracy", "loss", "source_recall", "attack_success_rate")
-        means = [column(summaries, key).mean() if summaries else np.nan for key in keys]
-        cells = ["-" if np.isnan(mean) else f"{mean:.2f}" for mean in means]
-        lines.append(f"| {name} | {len(runs)} | {' | '.join(cells)} |")
-    return "\n".join(lines)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extra_utils.basics.errors import ConfigError, describe_os_error, say
-from extra_utils.config.reader import read_json
-from extra_utils.config.values import CountOrZero, Range, check_value
+from extra_utils.config.values import CountOrZero, Range, check_value, read_json
 from extra_utils.run.metrics import FILE_NAME, Row, read_metrics
 
 Array = NDArray[np.float64]

@@ -80,6 +80,9 @@ class Launcher:
             raise KeyboardInterrupt(job.hint()) from None
 
 
+ALONE = Launcher()  # which starts its ranks by itself
+
+
 def find_launcher() -> Launcher:
     """From torchrun's environment; our own processes where main.py was started by itself."""
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")

@@ -11,8 +11,9 @@ from typing import Any
 
 from extra_utils.basics.errors import ConfigError, describe_os_error, show
 from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, write_whole
+from extra_utils.config.command_line import Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
-from extra_utils.config.reader import Arguments, Places, Tables, read_config
+from extra_utils.config.reader import Places, Tables, read_config
 from extra_utils.processes.launch import Job
 from extra_utils.run.metrics import FILE_NAME, cut_metrics, read_metrics
 
@@ -155,6 +156,9 @@ def with_absolute_paths(config: Config) -> Config:
 
 def identity(config: Config, data: dict[str, Any]) -> dict[str, Any]:
     """What a checkpoint is kept with: all that the result depends on."""
-    keys = to_json(config)
-    stay = {key: value for key, value in keys.items() if key not in FREE_KEYS}
-    return {"config": stay, "data": data}
+    return {"config": staying(config), "data": data}
+
+
+def staying(config: Config) -> dict[str, Any]:
+    """The keys that may not change when a run goes on."""
+    return {key: value for key, value in to_json(config).items() if key not in FREE_KEYS}

@@ -1,1 +1,4 @@
-"""Every defence in every setting. May import: basics, config, run, plots, attacks, rules."""
+"""Every defence in every setting.
+
+May import: basics, config, processes, run, plots, rules, main.
+"""

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from extra_utils.plots.__main__ import main
+from extra_utils.plots.comparison import Group, as_json, cells
+from extra_utils.plots.run_data import RunData
 from tests.extra_utils.plots.conftest import Shown, copy_run
 
 
@@ -22,7 +24,7 @@ def test_several_runs_are_compared(
     assert main([str(run) for run in runs]) == 0
     out = capsys.readouterr().out
     accuracy = json.loads((runs[0] / "metrics.jsonl").read_text().splitlines()[-1])["accuracy"]
-    assert f"| clean | 2 | {accuracy:.2f} |" in out
+    assert f"| clean | 2 | {accuracy:.2f} ± 0.00 |" in out
     assert f"comparison: {tmp_path / 'comparison.png'}" in out
     labels = [line.get_label() for line in shown.figures["comparison.png"].axes[0].get_lines()]
     assert labels == ["clean, 2 seeds", "attacked"]
@@ -40,3 +42,41 @@ def test_runs_of_one_name_and_two_settings_are_two_curves(
     assert main([str(run) for run in runs]) == 0
     labels = [line.get_label() for line in shown.figures["comparison.png"].axes[0].get_lines()]
     assert labels == ["tiny (attacked), 2 seeds", "tiny (clean)"]
+
+
+def make_group(name: str, accuracies: dict[int, float], **choice: str) -> Group:
+    """Runs with these accuracies by seed."""
+    runs = [
+        RunData(Path(f"{name}{seed}"), {"seed": seed}, {}, [], [], [],
+                {"accuracy": value, "loss": None, "source_recall": value / 2,
+                 "attack_success_rate": None})
+        for seed, value in accuracies.items()
+    ]  # fmt: skip
+    return Group(name, runs, choice)
+
+
+def test_differences_are_of_the_same_seed_and_to_the_baseline_beside_it() -> None:
+    groups = [
+        make_group("a", {0: 50.0, 1: 60.0, 2: 70.0}, defense="mean", lr="1"),
+        make_group("b", {2: 73.0, 0: 51.0, 9: 99.0, 1: 62.0}, defense="krum", lr="1"),
+        make_group("c", {0: 10.0}, defense="mean", lr="2"),
+        make_group("d", {0: 7.0}, defense="krum", lr="2"),
+        make_group("e", {0: 7.0}, defense="krum", lr="3"),
+    ]
+    (head, *rows) = cells(groups, ("defense", "mean"))
+    assert head[-2:] == ["accuracy % less defense=mean", "source recall % less defense=mean"]
+    assert [row[0] for row in rows] == list("abcde")
+    assert [row[1] for row in rows] == ["3", "4", "1", "1", "1"]
+    assert [row[-2] for row in rows] == [
+        "-", "+2.00 ± 2.48 (n = 3)", "-", "-3.00 (n = 1)", "-",
+    ]  # fmt: skip
+    assert [row[-1] for row in rows][:2] == ["-", "+1.00 ± 1.24 (n = 3)"]
+    assert rows[0][2:6] == ["60.00 ± 10.00", "-", "30.00 ± 5.00", "-"]
+
+
+def test_without_a_baseline_there_are_no_differences() -> None:
+    (head, row) = cells([make_group("a", {0: 50.0})], None)
+    assert len(head) == len(row) == 6
+    found = as_json([make_group("a", {0: 50.0})], None)
+    assert found["baseline"] is None
+    assert found["rows"][0]["accuracy"] == {"mean": 50.0, "deviation": None, "n": 1}

@@ -219,6 +219,6 @@ def test_the_comparison_is_the_mean_of_the_seeds_and_a_band_from_least_to_larges
             at = corners[corners[:, 0] == number, 1]
             assert (at.min(), at.max()) == (means[number] - 4, means[number] + 6)
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "| run | seeds | accuracy % | loss | source recall % | attack success % |"
-    assert out[2] == "| tiny | 3 | 24.50 | 7.50 | 64.50 | 84.50 |"
+    assert out[0] == "| setting | n | accuracy % | loss | source recall % | attack success % |"
+    assert out[2] == "| tiny | 3 | 24.50 ± 5.29 | 7.50 ± 5.29 | 64.50 ± 5.29 | 84.50 ± 5.29 |"
     assert out[3] == "| other | 1 | 20.50 | 3.50 | 60.50 | 80.50 |"

@@ -1,4 +1,4 @@
-"""The plan of a benchmark: its cells, their order, and what each rule is told."""
+"""The plan of a benchmark: where each run's figures stand, and what each rule is told."""
 
 from __future__ import annotations
 
@@ -9,78 +9,84 @@ from typing import Any
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from federal_defense.benchmark.plan import Plan, read_plan
+from extra_utils.config.command_line import parse_arguments
+from extra_utils.config.reader import read_choice
+from extra_utils.config.sweep import read_sweep
+from federal_defense.benchmark.plan import Plan, make_plan
+from federal_defense.rules.table import DEFENSES, TABLES
+from tests.helpers import ROOT
 
-PLAN: dict[str, Any] = {
-    "base": {"type": "synthetic", "num_clients": 5},
-    "attack": {"name": "label_flip"},
-    "fractions": [0, 0.4],
-    "partitions": ["iid", "shards"],
-    "seeds": [7, 3],
-    "defenses": ["mean", "krum"],
-    "output_dir": "out",
+CONFIG = ROOT / "configs" / "defence_benchmark.json"
+FLIP = {"name": "label_flip", "fraction": 0}
+SWEPT: dict[str, Any] = {
+    "seed": [7, 3],
+    "partition": ["iid", "shards"],
+    "attack.fraction": [0, 0.4],
+    "defense.name": ["mean", "krum"],
 }
 
 
-def read(folder: Path, **keys: Any) -> Plan:
-    (folder / "plan.json").write_text(json.dumps(PLAN | keys))
-    return read_plan(folder / "plan.json")
+def make(path: Path, *options: str) -> Plan:
+    sweep = read_sweep(parse_arguments([f"--config={path}", *options]), TABLES)
+    assert sweep is not None
+    return make_plan(sweep)
 
 
-def test_cells_come_seed_by_seed_and_without_those_that_are_refused(tmp_path: Path) -> None:
-    plan = read(tmp_path)
-    assert plan.output_dir == Path("out")
-    assert plan.settings() == [("iid", 0), ("iid", 0.4), ("shards", 0), ("shards", 0.4)]
-    own = ["iid_0_mean", "iid_0_krum", "iid_0.4_mean", "shards_0_mean", "shards_0_krum"]
-    own += ["shards_0.4_mean"]
-    assert [cell.name for cell in plan.cells()] == [f"{name}_{s}" for s in (7, 3) for name in own]
-    assert plan.refused == {(0.4, "krum"): "krum needs n >= 2f+3, got n=5, f=2"}
+def plan_of(folder: Path, swept: dict[str, Any] = SWEPT, **keys: Any) -> Plan:
+    path = folder / "plan.json"
+    base = {"type": "synthetic", "num_clients": 5, "attack": FLIP} | keys
+    path.write_text(json.dumps(base | {"sweep": swept}))
+    return make(path)
 
 
-def test_each_run_is_the_base_with_the_cells_own(tmp_path: Path) -> None:
-    plan = read(tmp_path, defenses=["mean", "krum", "multi_krum", "trimmed_mean"], fractions=[0.2])
-    configs = {cell.defense: plan.config_of(cell) for cell in plan.cells()[:4]}
-    assert configs["mean"] == {
-        "type": "synthetic",
-        "num_clients": 5,
-        "name": "iid_0.2_mean_7",
-        "partition": "iid",
-        "seed": 7,
-        "attack": {"name": "label_flip", "fraction": 0.2},
-        "defense": {"name": "mean"},
+def defenses(plan: Plan) -> dict[str, Any]:
+    """By run, the rule's parameters as main.py reads them."""
+    return {
+        name: read_choice(plan.sweep.path, choice, plan.sweep.where, TABLES)[0].defense.parameters
+        for name, choice, _ in plan.sweep.combinations
     }
-    assert configs["krum"]["defense"] == {"name": "krum", "f": 1}
-    assert configs["multi_krum"]["defense"] == {"name": "multi_krum", "f": 1}
-    assert configs["trimmed_mean"]["defense"] == {"name": "trimmed_mean", "beta": 0.2}
 
 
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ({"fractions": [0.1]}, "0.1 of 5 clients is nobody"),  # a half is rounded to even: 0
-        ({"seeds": []}, "seeds: got .*, must be one or more, each once"),
-        ({"partitions": []}, "partitions: got .*, must be one or more, each once"),
-        ({"defenses": ["mean", "mean"]}, "defenses: got .*, must be one or more, each once"),
-        ({"base": {"type": "synthetic", "num_clients": 0}}, "base.num_clients: got 0"),
-        ({"base": PLAN["base"] | {"clients_per_round": 2}}, "base.clients_per_round: must not"),
-        ({"base": PLAN["base"] | {"syncBN": True, "world_size": 1}}, "syncBN: got true"),
-    ],
-)
-def test_what_a_plan_must_not_have(keys: dict[str, Any], message: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=message):
-        read(tmp_path, **keys)
+def test_the_projects_own_plan_has_every_cell_and_tells_rules_the_true_number() -> None:
+    plan = make(CONFIG)
+    assert len({cell.name for cell in plan.cells}) == len(DEFENSES) * 3 * 2 * 2
+    assert set(plan.rules) == set(DEFENSES)
+    assert not [cell for cell in plan.cells if cell.refused]
+    found, place = defenses(plan), "partition=iid,attack.fraction={},defense={},seed=0"
+    for fraction, number in (("0", 0), ("0.1", 2), ("0.4", 8)):
+        assert found[place.format(fraction, "krum")] == {"f": number}
+        assert found[place.format(fraction, "multi_krum")] == {"f": number, "m": None}
+        assert found[place.format(fraction, "trimmed_mean")] == {"beta": number / 20}
+    assert found[place.format("0.4", "median")] == {}
 
 
-def test_what_a_plan_may_have(tmp_path: Path) -> None:
-    assert read(tmp_path, fractions=[0.11]).num_attackers(0.11) == 1
-    alone = {"type": "synthetic", "num_clients": 1}
-    plan = read(tmp_path, base=alone, fractions=[1.0], defenses=["mean"], comment="so")
-    assert plan.num_attackers(1.0) == 1
+def test_each_run_has_its_table_and_row_and_what_is_refused_is_not_run(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    titles = ["iid, no attack", "iid, 2 of 5 attack", "shards, no attack", "shards, 2 of 5 attack"]
+    assert plan.tables == titles
+    assert plan.rules == ["mean", "krum"]
+    assert plan.clean == {titles[1]: titles[0], titles[3]: titles[2]}
+    refused = [(cell.table, cell.rule, cell.refused) for cell in plan.cells if cell.refused]
+    reason = "krum needs n >= 2f+3, got n=5, f=2"
+    assert refused == 2 * [(titles[1], "krum", reason), (titles[3], "krum", reason)]
+    ran = [combination.name for combination in plan.sweep.combinations]
+    assert ran == [cell.name for cell in plan.cells if not cell.refused]
+    assert len(ran) == 12
+    assert ran[0] == "partition=iid,attack.fraction=0,defense=mean,seed=7"
 
 
-@pytest.mark.parametrize("key", sorted(PLAN.keys() - {"defenses"}))
-def test_a_plan_that_lacks_a_key_is_refused(key: str, tmp_path: Path) -> None:
-    path = tmp_path / "plan.json"
-    path.write_text(json.dumps({name: value for name, value in PLAN.items() if name != key}))
-    with pytest.raises(ConfigError, match=f"{key}: is missing"):
-        read_plan(path)
+def test_attackers_that_are_named_are_counted_and_other_keys_are_titles(tmp_path: Path) -> None:
+    swept = {"lr": [0.1, 0.2], "defense": [{"name": "krum"}, {"name": "trimmed_mean"}]}
+    plan = plan_of(tmp_path, swept, attack={"name": "label_flip", "clients": [1]})
+    assert (plan.tables, plan.rules) == (["lr=0.1", "lr=0.2"], ["krum", "trimmed_mean"])
+    assert plan.clean == {"lr=0.1": "lr=0.1, no attack", "lr=0.2": "lr=0.2, no attack"}
+    assert defenses(plan)["lr=0.1,defense=krum"] == {"f": 1}
+    assert defenses(plan)["lr=0.1,defense=trimmed_mean"] == {"beta": 0.2}
+    clean = plan_of(tmp_path, {"defense.name": ["mean", "krum"]}, attack=None)
+    assert (clean.tables, clean.rules) == (["plan"], ["mean", "krum"])
+    assert defenses(clean)["defense=krum"] == {"f": 0}
+
+
+def test_a_plan_of_which_all_is_refused_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="every rule refuses every setting: krum needs n >= "):
+        plan_of(tmp_path, {"seed": [0, 1], "defense.name": ["krum"]}, num_clients=2)

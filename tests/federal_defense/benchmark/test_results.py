@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from federal_defense.benchmark.plan import Plan
-from federal_defense.benchmark.results import COLUMNS, Figures, Results, Spread, draw, tables
+from extra_utils.basics.spread import Spread
+from extra_utils.config.sweep import Sweep
+from federal_defense.benchmark.plan import Cell, Plan
+from federal_defense.benchmark.results import COLUMNS, Figures, Results, draw, tables
 
-PLAN = Plan(
-    base={"num_clients": 10},
-    attack={"name": "label_flip"},
-    fractions=[0, 0.4],
-    partitions=["iid", "dirichlet"],
-    seeds=[0, 1],
-    defenses=["mean", "krum", "oracle"],
-    output_dir=Path(),
-    refused={(0.4, "krum"): "krum needs more"},
-)
+TITLES = [
+    f"{partition}, {attack}"
+    for partition in ("iid", "dirichlet")
+    for attack in ("no attack", "4 of 10 attack")
+]
+SWEEP = Sweep(Path("plan.json"), {}, {}, [])
+CELLS = [
+    Cell(f"{title} {rule}", title, rule, "krum needs more" * (rule == "krum" and "4 of" in title))
+    for title in TITLES
+    for rule in ("mean", "krum", "oracle")
+]
+PLAN = Plan(SWEEP, CELLS, {TITLES[1]: TITLES[0], TITLES[3]: TITLES[2]})
 
 
 def make_figures(start: float) -> Figures:
     """By column start, start + 1 and so on, with a deviation of a tenth of each."""
-    return {key: Spread(start + n, (start + n) / 10) for n, key in enumerate(COLUMNS)}
+    return {key: Spread(start + n, (start + n) / 10, 2) for n, key in enumerate(COLUMNS)}
 
 
 RESULTS: Results = {
-    ("iid", 0, "mean"): make_figures(10),
-    ("iid", 0.4, "mean"): make_figures(20),
-    ("iid", 0.4, "oracle"): make_figures(30),
-    ("dirichlet", 0.4, "oracle"): make_figures(40),
+    ("iid, no attack", "mean"): make_figures(10),
+    ("iid, 4 of 10 attack", "mean"): make_figures(20),
+    ("iid, 4 of 10 attack", "oracle"): make_figures(30),
+    ("dirichlet, 4 of 10 attack", "oracle"): make_figures(40),
 }
 
 
@@ -82,9 +85,14 @@ def test_the_figure_has_recall_to_the_right_and_accuracy_upwards_with_error_bars
     assert np.allclose(points_of(dirichlet)["oracle"][0], [41, 40])
 
 
-def test_a_clean_plan_has_one_empty_column_and_a_panel_is_five_by_four() -> None:
-    attacked = draw(PLAN, RESULTS, "animals")
-    assert attacked.get_size_inches().tolist() == [5 + 1.5, 2 * 4]  # two partitions, one fraction
-    clean = draw(replace(PLAN, fractions=[0]), RESULTS, "animals")
+def test_panels_stand_two_in_a_row_and_a_plan_without_attack_has_none() -> None:
+    assert draw(PLAN, RESULTS, "animals").get_size_inches().tolist() == [2 * 5 + 1.5, 4]
+    more = [Cell(f"{n}", f"{n} attack", "mean") for n in range(3)]
+    three = draw(Plan(SWEEP, more, {cell.table: "clean" for cell in more}), {}, "animals")
+    assert three.get_size_inches().tolist() == [2 * 5 + 1.5, 2 * 4]
+    places = [axes.get_subplotspec() for axes in three.axes]
+    assert [place and place.get_topmost_subplotspec().num1 for place in places] == [0, 1, 2]
+    alone = [cell for cell in CELLS if "no attack" in cell.table]
+    clean = draw(Plan(SWEEP, alone, {"x": "iid, no attack", "y": "dirichlet, no attack"}), {}, "a")
     assert not clean.axes
-    assert clean.get_size_inches().tolist() == [5 + 1.5, 2 * 4]
+    assert clean.get_size_inches().tolist() == [5 + 1.5, 4]

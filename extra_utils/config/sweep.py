@@ -1,0 +1,213 @@
+"""Sweeps: some keys have several values, and every combination of them is a run."""
+
+import itertools
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_origin
+
+from extra_utils.basics.errors import ConfigError, show
+from extra_utils.config.command_line import (
+    COMMAND_LINE,
+    DEFAULT_CONFIG,
+    OF_SWEEPS,
+    SWEEP,
+    Arguments,
+    parse_value,
+)
+from extra_utils.config.keys import HINTS, KINDS, hints_of
+from extra_utils.config.reader import EITHER, Tables, parameters_of
+from extra_utils.config.values import UNIONS, Json, read_json
+
+FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of it
+MANY_RUNS = 1000  # more than these are not started by mistake
+LONGEST_NAME = 120  # of a run's folder
+NOT_SWEPT = ("name", "comment", "output_dir", "world_size", "timeout_s", "checkpoint_every")
+BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
+
+
+Part = tuple[str, str]  # a key and a value's text
+
+
+class Combination(NamedTuple):
+    """One run of a sweep."""
+
+    name: str  # of its folder
+    choice: Json  # by key, such as `seed` or `defense.name`
+    shown: dict[str, str]  # of the keys with several values, the seed left out
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of a config file in which keys have lists of values."""
+
+    path: Path
+    lists: dict[str, list[Any]]  # by key: the file's, and the command line's, many of one value
+    where: dict[str, str]  # each key was given
+    combinations: list[Combination]
+
+    def to_json(self, base: Json) -> Json:
+        """As a config file, which means the same wherever it lies; ``base`` is the file's rest."""
+        base = {"name": self.path.stem, "data_path": "data"} | base
+        alone = {key: _absolute(key, v) for key, v in base.items() if key not in self.lists}
+        lists = {key: [_absolute(key, v) for v in values] for key, values in self.lists.items()}
+        return alone | {SWEEP: lists}
+
+
+def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
+    """None where this is one run. Raises ConfigError where the lists are wrong."""
+    folder = Path(arguments.resume) if arguments.resume is not None else None
+    if folder and (folder / FILE_NAME).is_file():
+        path = folder / FILE_NAME
+    else:
+        path = Path(arguments.config or DEFAULT_CONFIG)
+    own = read_json(path).get(SWEEP) if not folder or path.parent == folder else None
+    typed = {key: values_of(key, text, tables) for key, text in arguments.overrides.items()}
+    if own is None and (folder or all(len(values) == 1 for values in typed.values())):
+        for key in OF_SWEEPS:
+            if getattr(arguments, key) is not None:
+                raise ConfigError(f"{COMMAND_LINE}: {key}: is for sweeps: give a key two values")
+        return None
+    lists = _lists_of(path, own)
+    lists = {key: v for key, v in lists.items() if not any(_replaces(new, key) for new in typed)}
+    where = dict.fromkeys(lists, f"{path}: {SWEEP}") | dict.fromkeys(typed, COMMAND_LINE)
+    lists |= typed
+    _check_lists(lists, where)
+    number = _count(lists)
+    if number > MANY_RUNS and arguments.yes not in ("true", "True"):
+        raise ConfigError(f"{COMMAND_LINE}: these are {number} runs; --yes starts over {MANY_RUNS}")
+    return Sweep(path, lists, where, _combine(lists, where))
+
+
+def baseline_of(sweep: Sweep, given: str | None) -> Part | None:
+    """What the others are compared with: as given, else the first rule, else the first value.
+
+    Raises ConfigError where no run has the given one. None where the runs differ in seeds alone.
+    """
+    found: dict[str, Part] = {}  # in order
+    for key in sorted(sweep.combinations[0].shown, key=lambda key: not key.startswith("defense")):
+        for value in sweep.lists[key]:
+            is_named = isinstance(value, dict) and "name" in value
+            text = f"{key}.name={value['name']}" if is_named else f"{key}={text_of(value)}"
+            found.setdefault(text, (key, text_of(value)))
+    if given is not None and given not in found:
+        right = f"must be one of {', '.join(found)}" if found else "goes with keys beside the seed"
+        raise ConfigError(f"{COMMAND_LINE}: baseline: got {show(given)}, {right}")
+    return next(iter(found.values()), None) if given is None else found[given]
+
+
+def values_of(key: str, text: str, tables: Tables) -> list[Any]:
+    """What the command line gives a key: several values have commas between them.
+
+    A list, and a text that may have commas of its own, is one value.
+    """
+    if _has_commas(key, tables):
+        return [parse_value(key, text)]
+    pieces, depth, quoted = [""], 0, False
+    for letter in text:
+        quoted ^= letter == '"'
+        depth += 0 if quoted else BRACKETS.get(letter, 0)
+        if letter == "," and not depth and not quoted:
+            pieces.append("")
+        else:
+            pieces[-1] += letter
+    if len(pieces) > 1 and not all(piece.strip() for piece in pieces):
+        got = f"got {show(text)}, must have a value on both sides of each comma"
+        raise ConfigError(f"{COMMAND_LINE}: {key}: {got}")
+    return [parse_value(key, piece.strip() if len(pieces) > 1 else piece) for piece in pieces]
+
+
+def _has_commas(key: str, tables: Tables) -> bool:
+    """Whether a comma may be part of the key's value."""
+    outer, _, inner = key.partition(".")
+    hints = [HINTS.get(key)]
+    if outer in KINDS and inner not in ("", "name"):
+        common = {inner: (hint, None) for inner, hint in hints_of(KINDS[outer]).items()}
+        places = [common, *map(parameters_of, tables[outer].values())]
+        hints = [place[inner][0] for place in places if inner in place]
+    members = [get_args(hint) if get_origin(hint) in UNIONS else (hint,) for hint in hints]
+    return any(hint is str or get_origin(hint) is list for each in members for hint in each)
+
+
+def _absolute(key: str, value: Any) -> Any:
+    """A path from the working directory's root on; any other value as it is."""
+    is_path = key == "data_path" or (key == "weights" and value != "imagenet")
+    return str(Path(value).absolute()) if is_path and isinstance(value, str) else value
+
+
+def _lists_of(path: Path, own: Any) -> dict[str, list[Any]]:
+    """The lists in a config file."""
+    if own is not None and (not isinstance(own, dict) or not own):
+        got = f'got {show(own)}, must be lists by key: {{"seed": [0, 1]}}'
+        raise ConfigError(f"{path}: {SWEEP}: {got}")
+    for key, values in (own or {}).items():
+        if not isinstance(values, list) or not values:
+            got = f"got {show(values)}, must be a list of one or more values"
+            raise ConfigError(f"{path}: {SWEEP}: {key}: {got}")
+    return dict(own or {})
+
+
+def _check_lists(lists: dict[str, list[Any]], where: dict[str, str]) -> None:
+    for key, values in lists.items():
+        if key in NOT_SWEPT and len(values) > 1:
+            text = f"got {show(values)}, must be one value: the result does not depend on it"
+            raise ConfigError(f"{where[key]}: {key}: {text}")
+        for text, number in Counter(map(text_of, values)).items():
+            if number > 1:
+                got = f"got {show(values)}, of which two would name a run {part_of(key, text)}"
+                raise ConfigError(f"{where[key]}: {key}: {got}; must differ in name")
+
+
+def _count(lists: dict[str, list[Any]]) -> int:
+    number = 1
+    for values in lists.values():
+        number *= len(values)
+    return number
+
+
+def _combine(lists: dict[str, list[Any]], where: dict[str, str]) -> list[Combination]:
+    """Seed by seed, so that a sweep that is ended early has whole tables."""
+    keys = sorted(lists, key=lambda key: key != "seed")
+    named = [key for key in lists if len(lists[key]) > 1 and key != "seed"]
+    named += ["seed"] if len(lists.get("seed", [])) > 1 else []
+    found: dict[str, Combination] = {}
+    for values in itertools.product(*(lists[key] for key in keys)):
+        choice = dict(zip(keys, values, strict=True))
+        choice = {key: choice[key] for key in lists}  # in the order in which one goes on another
+        texts = {key: text_of(choice[key]) for key in named}
+        name = ",".join(part_of(*part) for part in texts.items()) or "run"
+        if len(name) > LONGEST_NAME or name in found:
+            got = f"the name of the run would be {show(name)}"
+            right = f"at most {LONGEST_NAME} letters long, and no other run's"
+            raise ConfigError(f"{where[named[0]]}: {named[0]}: {got}, must be {right}")
+        texts.pop("seed", None)
+        found[name] = Combination(name, choice, texts)
+    return list(found.values())
+
+
+def part_of(key: str, text: str) -> str:
+    """`defense.name` is called `defense`."""
+    return f"{key.removesuffix('.name')}={text}"
+
+
+def text_of(value: Any) -> str:
+    """A value as it stands in a folder's name."""
+    if isinstance(value, dict):
+        own = [part_of(key, text_of(inner)) for key, inner in value.items() if key != "name"]
+        text = "-".join([str(value.get("name", "")), *own])
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+    return re.sub(r"[^\w.+=-]+", "_", text)
+
+
+def _replaces(new: str, old: str) -> bool:
+    """Whether a key of the command line stands for one of the file's lists, as for a value."""
+    outer, _, inner = new.partition(".")
+    of_outer = old.startswith(f"{outer}.")
+    if old == new or (not inner and of_outer):
+        return True
+    if inner == "name":
+        return old == outer or of_outer
+    return inner in EITHER and old == f"{outer}.{EITHER[inner]}"

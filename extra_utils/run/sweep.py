@@ -1,0 +1,204 @@
+"""The runs of a sweep: checked all before the first begins, then carried out side by side."""
+
+import contextlib
+import io
+import json
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from extra_utils.basics.errors import ENDINGS, ConfigError, printable, report, say
+from extra_utils.basics.files import used_alone, write_whole
+from extra_utils.config.command_line import COMMAND_LINE, Arguments, parse_value
+from extra_utils.config.keys import Config, GivenConfig, to_json
+from extra_utils.config.reader import Places, Tables, read_choice
+from extra_utils.config.sweep import FILE_NAME, Sweep
+from extra_utils.config.values import Count, check_value, read_json
+from extra_utils.processes.jobs import Ended, side_by_side
+from extra_utils.processes.machine import available_cores
+from extra_utils.run.folder import is_finished, staying, with_absolute_paths
+from extra_utils.run.metrics import read_metrics
+from extra_utils.run.progress import round_text
+
+LAST_FILE = "samples.png"  # that a run writes
+CarryOut = Callable[[Config, Path, Arguments], None]
+
+
+class Steps(NamedTuple):
+    """What becomes of a run: its config is checked, its data found, and it is carried out."""
+
+    check: Callable[[GivenConfig, Places], Config]
+    prepare: Callable[[Config, Places], Path]
+    carry_out: CarryOut
+
+
+class Planned(NamedTuple):
+    """A run that has passed every check."""
+
+    name: str  # of its folder
+    config: Config
+    data: Path
+
+
+def plan_runs(sweep: Sweep, tables: Tables, steps: Steps) -> list[Planned]:
+    """All runs. Raises ConfigError where one is wrong, and says which; says each note once."""
+    checked: list[tuple[str, Config, Places]] = []
+    runs, heard = [], Counter[tuple[bool, str]]()
+    for name, choice, _ in sweep.combinations:
+        with _hearing(heard), _naming(name):
+            given, places = read_choice(sweep.path, choice, sweep.where, tables)
+            checked.append((name, with_absolute_paths(steps.check(given, places)), places))
+    for name, config, places in checked:
+        with _hearing(heard), _naming(name):
+            data = steps.prepare(config, places)
+        # the result does not depend on the number of processes, but for what all step together
+        alone = config if config.syncBN else replace(config, world_size=1)
+        runs.append(Planned(name, alone, data))
+    for (is_warning, line), number in heard.items():
+        some = "" if number == len(runs) else f" (in {number} of {len(runs)} runs)"
+        print(line + some, file=sys.stderr if is_warning else sys.stdout, flush=True)
+    return runs
+
+
+@contextlib.contextmanager
+def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Iterator[Path]:
+    """The sweep's folder, held against other sweeps, with ``sweep.json`` in it.
+
+    Without ``run_dir`` its name is made from all settings, so the same command finds it again.
+    Raises ConfigError, before it writes there, where it holds something else.
+    """
+    first = runs[0].config
+    text = json.dumps([[run.name, run.config.global_epochs, staying(run.config)] for run in runs])
+    own_name = f"{first.name}-sweep-{sha256(text.encode()).hexdigest()[:8]}"
+    folder = Path(arguments.resume or arguments.run_dir or Path(first.output_dir, own_name))
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FILE_NAME).is_file():
+        got = f"got {folder}, which holds something else than a sweep"
+        raise ConfigError(f"{COMMAND_LINE}: run_dir: {got}, must be a new folder")
+    for run in runs:
+        _check_same(folder / run.name, run.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    with used_alone(folder):
+        base = {key: v for key, v in read_json(sweep.path).items() if key != "sweep"}
+        text = json.dumps(sweep.to_json(base), indent=2, ensure_ascii=False) + "\n"
+        write_whole(folder / FILE_NAME, text.encode("utf-8", "backslashreplace"))
+        yield folder
+
+
+def carry_out_all(runs: list[Planned], folder: Path, carry_out: CarryOut, jobs: int) -> list[str]:
+    """Every run that is not at its end yet; why some failed, by name.
+
+    Raises KeyboardInterrupt with how to go on.
+    """
+    todo = {run.name: run for run in runs if not _is_done(folder / run.name, run.config)}
+    begun = [run.name for run in runs if (folder / run.name / "metrics.jsonl").is_file()]
+    if note := _made_otherwise(folder, begun):
+        say(f"note: {note}")
+    tasks = {name: partial(_alone, carry_out, run, folder / name) for name, run in todo.items()}
+    failures: list[str] = []
+    done = len(runs) - len(todo)
+    bar = tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None)
+    tqdm.monitor_interval = 0  # its thread would be forked
+    try:
+        with bar:
+            for number, ended in enumerate(side_by_side(tasks, jobs), start=done + 1):
+                reason = _reason(ended) if ended.status else ""
+                failures += [f"{ended.name}: {reason}"] if reason else []
+                figures = f"failed: {reason}" if reason else _figures(folder / ended.name)
+                tqdm.write(printable(f"run {number}/{len(runs)}  {ended.name}  {figures}"))
+                bar.update()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(hint(folder)) from None
+    return failures
+
+
+def hint(folder: Path) -> str:
+    """How to go on."""
+    return f"resume with: python main.py --resume {printable(shlex.quote(str(folder)))}"
+
+
+def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
+    """One run, from its beginning or from its checkpoint on; its exit status."""
+    place = str(folder)
+    is_begun = (folder / "config.json").exists()
+    try:
+        options = Arguments(resume=place) if is_begun else Arguments(run_dir=place)
+        carry_out(run.config, run.data, options)
+    except ENDINGS as error:
+        return report(error)
+    return 0
+
+
+def num_jobs(text: str | None, runs: list[Planned]) -> int:
+    """How many runs are at work at a time: as many as there are cores for."""
+    if text is not None:
+        return int(check_value(COMMAND_LINE, "jobs", parse_value("jobs", text), Count))
+    threads = max(run.config.world_size * run.config.threads_per_process for run in runs)
+    return max(1, available_cores() // threads)
+
+
+def _is_done(folder: Path, config: Config) -> bool:
+    return is_finished(folder, config) and (folder / LAST_FILE).is_file()
+
+
+def _check_same(folder: Path, config: Config) -> None:
+    """A ConfigError where the folder has a run of another config, which has the same name."""
+    from extra_utils.run.checkpoint import first_change
+
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    stored, new = read_json(path), to_json(config)
+    change = first_change({key: stored.get(key) for key in staying(config)}, staying(config))
+    if stored.get("global_epochs", 0) > new["global_epochs"]:
+        change = f"global_epochs: was {stored['global_epochs']}, is {new['global_epochs']}"
+    if change:
+        raise ConfigError(f"{path}: is of another run: {change}; run_dir must be a new folder")
+
+
+def _made_otherwise(folder: Path, names: list[str]) -> str:
+    """Which runs were made with other sources or versions than there are now; "" for none."""
+    from extra_utils.run.recorder import versions
+
+    now, found = versions(), []
+    for name in names:
+        rows, _ = read_metrics(folder / name)
+        was = next((row["versions"] for row in rows if "versions" in row), now)
+        found += [f"{name} ({', '.join(f'{k} {v}' for k, v in was.items() if now.get(k) != v)})"]
+    changed = [text for text in found if not text.endswith("()")]
+    return f"made with other sources or versions: {'; '.join(changed)}" if changed else ""
+
+
+def _figures(folder: Path) -> str:
+    rows, _ = read_metrics(folder)
+    return round_text(rows[-1])
+
+
+def _reason(ended: Ended) -> str:
+    _, _, reason = ended.said.rpartition("error: ")
+    return reason.strip() or f"ended with exit status {ended.status}"
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{error} (in the run {name})") from None
+
+
+@contextlib.contextmanager
+def _hearing(heard: Counter[tuple[bool, str]]) -> Iterator[None]:
+    """Counts the lines that are said here: on standard error, or not."""
+    texts = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(texts[0]), contextlib.redirect_stderr(texts[1]):
+        yield
+    for is_warning, text in enumerate(texts):
+        heard.update((bool(is_warning), line) for line in text.getvalue().splitlines())
