@@ -162,9 +162,17 @@ def start_decoding(folder: Path, run_dir: Path) -> tuple[subprocess.Popen[str], 
             os.link(folder / name / "0.png", folder / name / f"{number}.png")
     config = write_config(folder.parent, type="folder", data_path=str(folder))
     process = start_main(f"--config={config}", f"--run_dir={run_dir}", start_new_session=True)
-    while not (workers := [pid for pid in processes_of(run_dir) if pid != process.pid]):
+    workers: list[int] = []
+    while not workers or min(map(ticks_of, workers)) < 10:  # all of them are past their beginning
+        workers = [pid for pid in processes_of(run_dir) if pid != process.pid]
         time.sleep(0.05)
     return process, workers
+
+
+def ticks_of(pid: int) -> int:
+    """Hundredths of a second that the process has computed."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def test_ctrl_c_while_images_are_decoded_ends_at_once(tmp_path: Path) -> None:
