@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, RunFailed, prepare_process, report, say
+from extra_utils.basics.errors import ConfigError, RunFailed, ending, leave, prepare_process, say
 from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
@@ -28,28 +28,13 @@ from federal_defense.rules.table import TABLES
 if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
 
-BELOW_THE_BARS = "\n\n" if sys.stderr and sys.stderr.isatty() else ""
-
 
 def main(argv: list[str]) -> int:
     """The whole command; returns its exit status."""
     if "--help" in argv or "-h" in argv:
         print(help_text(TABLES))
         return 0
-    return ending(start, argv)
-
-
-def ending(command: Callable[[Arguments, Launcher], None], argv: list[str]) -> int:
-    """Carries the command out, and says why it ended early; its exit status."""
-    try:
-        command(parse_arguments(argv), find_launcher())
-    except ENDINGS as error:
-        return report(error, "" if isinstance(error, ConfigError) else BELOW_THE_BARS)
-    except KeyboardInterrupt as interrupt:
-        hint = f"; {interrupt}" if str(interrupt) else ""
-        print(f"{BELOW_THE_BARS}error: interrupted by Ctrl-C{hint}", file=sys.stderr)
-        return 130
-    return 0
+    return ending(lambda: start(parse_arguments(argv), find_launcher()))
 
 
 def start(arguments: Arguments, launcher: Launcher) -> None:
@@ -85,7 +70,7 @@ def compare_all(
     steps = Steps(checked_config, prepared_data, carry_out)
     baseline = baseline_of(sweep, arguments.baseline)
     runs = plan_runs(sweep, TABLES, steps)
-    jobs = num_jobs(arguments.jobs, runs)
+    jobs = num_jobs(sweep, runs)
     with sweep_folder(sweep, runs, arguments) as folder:
         failures = carry_out_all(runs, folder, steps.carry_out, jobs)
         print(compare_sweep(folder, sweep.combinations, baseline))
@@ -167,16 +152,17 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     from extra_utils.plots.draw import draw_run
     from extra_utils.plots.run_data import readable
     from extra_utils.plots.style import save
+    from extra_utils.processes.child import beside
     from extra_utils.utils import draw_samples
 
     dataset = open_dataset(data_folder)
-    draw_run(run_dir)
-    title = f"{config.name}: {dataset.info.name}, labels trained on"
-    rows = sample_rows(config, dataset)
-    names = [readable(name) for name in dataset.info.class_names]
-    save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
+    with beside(draw_run, run_dir):
+        title = f"{config.name}: {dataset.info.name}, labels trained on"
+        rows = sample_rows(config, dataset)
+        names = [readable(name) for name in dataset.info.class_names]
+        save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
 
 
 if __name__ == "__main__":
     prepare_process()
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -1,12 +1,14 @@
 """How a run can end early; each message is complete in itself, and can be printed anywhere."""
 
+import atexit
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
-from typing import TextIO
+from collections.abc import Callable, Iterable
+from typing import NoReturn, TextIO
 
+LOST_OUTPUT = 120  # Python's own status where what was said could not be written
 SHOWN_LENGTH = 60  # a longer value is cut in messages
 
 
@@ -74,6 +76,31 @@ def prepare_process() -> None:
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
             signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def ending(command: Callable[[], None]) -> int:
+    """Carries the command out, and says why it ended early; its exit status."""
+    above = "\n\n" if sys.stderr.isatty() else ""  # below the progress bars
+    try:
+        command()
+    except ENDINGS as error:
+        return report(error, "" if isinstance(error, ConfigError) else above)
+    except KeyboardInterrupt as interrupt:
+        hint = f"; {interrupt}" if str(interrupt) else ""
+        print(f"{above}error: interrupted by Ctrl-C{hint}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process at once, where Python would first take torch to pieces, for 0.3 s."""
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        status = status or LOST_OUTPUT
+    os._exit(status)
 
 
 def describe_os_error(error: OSError) -> str:

@@ -19,7 +19,7 @@ from extra_utils.config.command_line import (
 )
 from extra_utils.config.keys import HINTS, KINDS, hints_of
 from extra_utils.config.reader import EITHER, Tables, parameters_of
-from extra_utils.config.values import UNIONS, Json, read_json
+from extra_utils.config.values import UNIONS, Count, Json, check_value, read_json
 
 FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of it
 MANY_RUNS = 1000  # more than these are not started by mistake
@@ -47,6 +47,7 @@ class Sweep:
     lists: dict[str, list[Any]]  # by key: the file's, and the command line's, many of one value
     where: dict[str, str]  # each key was given
     combinations: list[Combination]
+    jobs: int | None = None  # at work at a time, where the user says so
 
     def to_json(self, base: Json) -> Json:
         """As a config file, which means the same wherever it lies; ``base`` is the file's rest."""
@@ -78,7 +79,10 @@ def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
     number = _count(lists)
     if number > MANY_RUNS and arguments.yes not in ("true", "True"):
         raise ConfigError(f"{COMMAND_LINE}: these are {number} runs; --yes starts over {MANY_RUNS}")
-    return Sweep(path, lists, where, _combine(lists, where))
+    text, jobs = arguments.jobs, None
+    if text is not None:
+        jobs = check_value(COMMAND_LINE, "jobs", parse_value("jobs", text), Count)
+    return Sweep(path, lists, where, _combine(lists, where), jobs)
 
 
 def baseline_of(sweep: Sweep, given: str | None) -> Part | None:

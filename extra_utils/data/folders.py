@@ -106,12 +106,17 @@ def checksum_of(path: str | Path, size: int, pieces: int = PIECES) -> int:
     """Of pieces spread over the file; 0 where it cannot be read, which its decoding will tell."""
     checksum = 0
     try:
-        with open(path, "rb", buffering=0) as file:
-            for place in range(0, size, max(PIECE, size // max(pieces, 1))):
-                file.seek(place)
-                checksum = zlib.crc32(file.read(PIECE), checksum)
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # of 60,000 this is a third
     except OSError:
         return 0
+    try:
+        for place in range(0, size, max(PIECE, size // max(pieces, 1))):
+            os.lseek(file, place, os.SEEK_SET)
+            checksum = zlib.crc32(os.read(file, PIECE), checksum)
+    except OSError:
+        return 0
+    finally:
+        os.close(file)
     return checksum
 
 

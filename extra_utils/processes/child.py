@@ -1,13 +1,16 @@
-"""A function in a child process, which can be ended from outside when it hangs."""
+"""A function in a child process: one that may hang, or one that has a core of its own."""
 
+import contextlib
+import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from extra_utils.basics.errors import ENDINGS
 from extra_utils.processes.machine import end_with_parent, process_context
 
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
@@ -38,6 +41,32 @@ def in_child(function: Callable[..., Any], *args: object, growing: Path | None =
     if not is_right:
         raise Unavailable(answer)
     return answer
+
+
+@contextlib.contextmanager
+def beside(function: Callable[..., None], *args: object) -> Iterator[None]:
+    """``function(*args)`` in a child process while the block runs; again in this one if it fails.
+
+    So what goes wrong is raised here.
+    """
+    context: Any = process_context()
+    child = context.Process(target=_silently, args=(function, args), daemon=True)
+    child.start()
+    try:
+        yield
+    finally:
+        child.join()
+    if child.exitcode:
+        function(*args)
+
+
+def _silently(function: Callable[..., None], args: tuple[object, ...]) -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        function(*args)
+    except ENDINGS:
+        os._exit(1)
 
 
 def _wait(receiver: Connection, growing: Path | None) -> None:

@@ -17,11 +17,11 @@ from tqdm import tqdm
 
 from extra_utils.basics.errors import ENDINGS, ConfigError, printable, report, say
 from extra_utils.basics.files import used_alone, write_whole
-from extra_utils.config.command_line import COMMAND_LINE, Arguments, parse_value
+from extra_utils.config.command_line import COMMAND_LINE, Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import Places, Tables, read_choice
 from extra_utils.config.sweep import FILE_NAME, Sweep
-from extra_utils.config.values import Count, check_value, read_json
+from extra_utils.config.values import read_json
 from extra_utils.processes.jobs import Ended, side_by_side
 from extra_utils.processes.machine import available_cores
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
@@ -136,12 +136,10 @@ def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
     return 0
 
 
-def num_jobs(text: str | None, runs: list[Planned]) -> int:
+def num_jobs(sweep: Sweep, runs: list[Planned]) -> int:
     """How many runs are at work at a time: as many as there are cores for."""
-    if text is not None:
-        return int(check_value(COMMAND_LINE, "jobs", parse_value("jobs", text), Count))
     threads = max(run.config.world_size * run.config.threads_per_process for run in runs)
-    return max(1, available_cores() // threads)
+    return sweep.jobs or max(1, available_cores() // threads)
 
 
 def _is_done(folder: Path, config: Config) -> bool:

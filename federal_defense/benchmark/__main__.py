@@ -8,14 +8,14 @@ true one, and a setting that a rule's theorem does not cover is named in the tab
 
 import sys
 
-from extra_utils.basics.errors import ConfigError, prepare_process
-from extra_utils.config.command_line import Arguments
+from extra_utils.basics.errors import ConfigError, ending, leave, prepare_process
+from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.sweep import read_sweep
-from extra_utils.processes.launch import Launcher
+from extra_utils.processes.launch import Launcher, find_launcher
 from federal_defense.benchmark.plan import make_plan
 from federal_defense.benchmark.results import publish
 from federal_defense.rules.table import TABLES
-from main import compare_all, ending
+from main import compare_all
 
 
 def benchmark(arguments: Arguments, launcher: Launcher) -> None:
@@ -29,4 +29,4 @@ def benchmark(arguments: Arguments, launcher: Launcher) -> None:
 
 if __name__ == "__main__":
     prepare_process()
-    sys.exit(ending(benchmark, sys.argv[1:]))
+    leave(ending(lambda: benchmark(parse_arguments(sys.argv[1:]), find_launcher())))
