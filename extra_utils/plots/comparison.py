@@ -1,16 +1,17 @@
 """Several runs in one figure and one table; runs that differ in their seed become one curve."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from extra_utils.basics.errors import printable
-from extra_utils.plots.curves import HONEST, place_legend
-from extra_utils.plots.run_data import RunData, column, read_run
-from extra_utils.plots.style import save
+from extra_utils.plots import style
+from extra_utils.plots.run_data import SEPARATOR, RunData, column, read_run
+from extra_utils.plots.style import HONEST, marks, save
 
 ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
 PANELS = {
@@ -18,24 +19,32 @@ PANELS = {
     "source_recall": "recall of the source class (%)",
     "attack_success_rate": "source taken for target (%)",
 }
+MARKERS = "osD^v<P"  # one more than colours, so that more groups than either look different
+HEIGHT = 2.2  # inches
 Groups = dict[str, list[RunData]]
 
 
-def compare_runs(folders: list[Path]) -> str:
+def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
     """Draws ``comparison.png`` beside the first folder; returns a Markdown table and its place."""
     runs = [read_run(folder) for folder in folders]
     groups = group_by_setting(runs)
-    figure = Figure(figsize=(5 * len(PANELS), 4.5))
-    for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    figure = style.new_figure(HEIGHT, len(PANELS))
+    for axes, (key, label) in zip(figure.axes, PANELS.items(), strict=True):
         for number, (name, group) in enumerate(groups.items()):
-            draw_group(axes, name, group, key, HONEST[number % len(HONEST)])
-        axes.set(xlabel="round", ylabel=label, ylim=(0, 100))
+            draw_group(axes, name, group, key, number)
+        axes.set(xlabel="round", ylabel=label, ylim=(-2, 102))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(alpha=0.3)
-    place_legend(figure.axes[0], longest=30)
-    figure.suptitle(", ".join(sorted({run.run["dataset"] for run in runs})))
-    path = folders[0].parent / "comparison.png"
-    save(figure, path)
-    return f"{table(groups)}\n\ncomparison: {printable(str(path))}"
+        if not axes.lines:
+            axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
+    parts = runs[0].setting.split(SEPARATOR)
+    shared = [part for part in parts if all(part in run.setting.split(SEPARATOR) for run in runs)]
+    title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in runs}))}"
+    style.arrange(figure, title, SEPARATOR.join(shared))
+    paths = [folders[0].parent / f"comparison.{form}" for form in formats]
+    for path in paths:
+        save(figure, path)
+    return f"{table(groups)}\n\ncomparison: {printable(', '.join(map(str, paths)))}"
 
 
 def group_by_setting(runs: list[RunData]) -> Groups:
@@ -59,15 +68,20 @@ def setting(run: RunData) -> str:
     return json.dumps(config, sort_keys=True)
 
 
-def draw_group(axes: Axes, name: str, runs: list[RunData], key: str, color: object) -> None:
-    """The mean over the seeds, and a band from the lowest to the highest."""
+def draw_group(axes: Axes, name: str, runs: list[RunData], key: str, number: int) -> None:
+    """The mean over the seeds, and a band from the lowest to the highest.
+
+    The number of the group chooses colour and marker.
+    """
     length = min(len(run.rounds) for run in runs)
     values = np.array([column(run.rounds[:length], key) for run in runs])  # [runs, rounds]
     if not length or np.isnan(values).any():
         return
     places = column(runs[0].rounds[:length], "round")
     label = name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
-    axes.plot(places, values.mean(axis=0), "o-", color=color, markersize=3, label=label)
+    color, marker = HONEST[number % len(HONEST)], MARKERS[number % len(MARKERS)]
+    how = marks(len(places), marker=marker)
+    axes.plot(places, values.mean(axis=0), "-", color=color, label=label, **how)
     if len(runs) > 1:
         axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)
 
