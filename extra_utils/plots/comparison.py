@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from extra_utils.basics.errors import printable
 from extra_utils.plots import style
-from extra_utils.plots.run_data import SEPARATOR, RunData, column, read_run
+from extra_utils.plots.run_data import SEPARATOR, RunData, column, read_run, readable
 from extra_utils.plots.style import HONEST, marks, save
 
 ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
@@ -54,7 +54,7 @@ def group_by_setting(runs: list[RunData]) -> Groups:
         by_setting.setdefault(setting(run), []).append(run)
     names = [group[0].config["name"] for group in by_setting.values()]
     return {
-        name if names.count(name) == 1 else f"{name} ({group[0].folder.name})": group
+        name if names.count(name) == 1 else f"{name} ({readable(group[0].folder.name)})": group
         for name, group in zip(names, by_setting.values(), strict=True)
     }
 

@@ -16,7 +16,7 @@ from extra_utils.run.metrics import Row
 CELL_TEXT_LIMIT = 20  # rows or columns up to which a matrix shows its numbers
 MOST_NAMES = 40  # rows or columns that are named
 CELL, ROW = 0.42, 0.2  # inches, of a cell with its number
-Form = tuple[str, str]  # of a matrix: its numbers' (like ".1f"), and what its colours show
+Form = tuple[str, str, str]  # a title, the numbers' form (like ".1f"), and what the colours show
 HEIGHTS = (2.2, 6.0)  # inches, of a matrix
 NAME = 1.5  # inches of a class's name
 SLANTED: dict[str, Any] = {"rotation_mode": "anchor", "ha": "right", "va": "center"}
@@ -33,7 +33,7 @@ def draw_class_means(run: RunData) -> Figure:
     title = f"class means of the last layer, round {last[0]['round']}"
     label = "weight, above or below the clients' median"
     shades = values - np.median(values, axis=0)
-    return draw_clients(run, last, values, title, (".3f", label), shades)
+    return draw_clients(run, last, values, (title, ".3f", label), shades)
 
 
 def draw_partition(run: RunData) -> Figure:
@@ -41,8 +41,8 @@ def draw_partition(run: RunData) -> Figure:
     counts = np.array(run.run["class_counts"], dtype=np.float64)  # [clients, C]
     attackers = (run.config["attack"] or {}).get("clients", [])
     rows = [{"client": c, "attacker": c in attackers, "flagged": None} for c in range(len(counts))]
-    form = (".0f", "training images")
-    return draw_clients(run, rows, counts, "training images by client and class", form)
+    form = ("training images by client and class", ".0f", "training images")
+    return draw_clients(run, rows, counts, form)
 
 
 def draw_detection(run: RunData) -> Figure:
@@ -71,30 +71,25 @@ def draw_confusion(run: RunData, summary: Row) -> Figure:
     counts = np.array(summary["confusion_matrix"], dtype=np.float64)  # [C, C]
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = style.new_figure(height_of(len(counts)))
-    width = draw_matrix(figure, run, shares, (".1f", "% of the true class"))
+    form = ("final model, % of true class", ".1f", "% of the true class")
+    width = draw_matrix(figure, run, shares, form)
     (axes, _), names = figure.axes, run.run["class_names"]
     if len(names) <= MOST_NAMES:
         axes.set_yticks(range(len(names)), [style.shortened(name, NAME, TEXT) for name in names])
     axes.set(xlabel="predicted", ylabel="true")
-    title = f"{run.title}, final model, % of true class"
-    style.arrange(figure, title, run.setting, width=width)
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
     return figure
 
 
 def draw_clients(
-    run: RunData,
-    rows: list[Row],
-    values: Array,
-    title: str,
-    form: Form,
-    shades: Array | None = None,
+    run: RunData, rows: list[Row], values: Array, form: Form, shades: Array | None = None
 ) -> Figure:
     """Clients x classes, with the clients of the rows named."""
     figure = style.new_figure(height_of(len(rows)))
     width = draw_matrix(figure, run, values, form, shades)
     name_clients(figure.axes[0], rows)
     figure.axes[0].set_xlabel("class")
-    style.arrange(figure, f"{run.title}, {title}", run.setting, width=width)
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
     return figure
 
 
@@ -116,12 +111,12 @@ def draw_matrix(
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
     image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
-    style.add_scale(figure, image, form[1])
+    style.add_scale(figure, image, form[2])
     is_numbered = max(values.shape) <= CELL_TEXT_LIMIT
     if is_numbered:
         for (row, column), value in np.ndenumerate(values):
             color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
-            text = format(value, form[0])
+            text = format(value, form[1])
             text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
             axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
     width = CELL * len(names) if is_numbered else 0.0
@@ -150,7 +145,7 @@ def name_clients(axes: Axes, rows: list[Row]) -> None:
         for key, color, place, marker in (("attacker", ATTACKER, 0, 5), ("flagged", "black", 1, 4)):
             marked = [number for number, row in enumerate(rows) if row[key]]
             size, by_row = min(5.5, 55 / len(rows) ** 0.5), axes.get_yaxis_transform()
-            how: dict[str, Any] = {"transform": by_row, "clip_on": False, "linestyle": ""}
+            how: dict[str, Any] = {"transform": by_row, "clip_on": False, "scaley": False, "ls": ""}
             axes.plot([place] * len(marked), marked, color=color, marker=marker, ms=size, **how)
         style.number_ticks(axes.yaxis, [row["client"] for row in rows])
         axes.set_ylabel("client (▸ attacker, ◂ flagged)")
