@@ -39,10 +39,8 @@ def draw_curves(run: RunData, key: str) -> Figure:
         is_attacker = client in run.attackers
         places, values = with_gaps(by_client[client], key)
         color, note, line = HONEST[number % len(HONEST)], "", "o-"
-        how: dict[str, Any] = {
-            "markersize": 2,
-            "markeredgewidth": 0,
-        }  # a point that no line leads to is seen, too
+        size = 4 if len(values) <= style.MOST_TICKS else 2  # a point alone is seen, too
+        how: dict[str, Any] = {"markersize": size, "markeredgewidth": 0}
         if is_attacker:
             color, note, line = ATTACKER, " (attacker)", f"{ATTACKER_MARK}--"
             how = marks(len(values) if np.isfinite(values).all() else 1)
