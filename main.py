@@ -148,19 +148,19 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     """Every picture of a finished run."""
     from client import sample_rows
-    from extra_utils.plots.curves import ATTACKER
     from extra_utils.plots.draw import draw_run
-    from extra_utils.plots.run_data import readable
-    from extra_utils.plots.style import save
+    from extra_utils.plots.run_data import read_run
+    from extra_utils.plots.style import ATTACKER, add_head, in_lines, save
     from extra_utils.processes.child import beside
-    from extra_utils.utils import draw_samples
+    from extra_utils.utils import LETTERS, NAME, draw_samples
 
     dataset = open_dataset(data_folder)
     with beside(draw_run, run_dir):
-        title = f"{config.name}: {dataset.info.name}, labels trained on"
-        rows = sample_rows(config, dataset)
-        names = [readable(name) for name in dataset.info.class_names]
-        save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
+        drawn = read_run(run_dir)
+        names = [in_lines(name, NAME, LETTERS, " _-") for name in drawn.run["class_names"]]
+        figure = draw_samples(sample_rows(config, dataset), names, ATTACKER)
+        add_head(figure, f"{drawn.title}, labels trained on", drawn.setting)
+        save(figure, run_dir / "samples.png")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The split into training and validation, the class table, and the image viewer."""
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 8  # images in a row of the viewer
-LETTERS = 18  # of a class's name that are as wide as an image
+IMAGE, RIM, LINE = 0.7, 0.08, 0.12  # inches: an image's side, between images, a line of letters
+LETTERS, NAME = 6.5, 0.64  # their size in points, and inches of a line, before it an arrow
 
 
 def split_by_class(
@@ -39,37 +39,33 @@ def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
 
 
 def draw_samples(
-    rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], title: str, changed: str
+    rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], changed: str
 ) -> "Figure":
     """Each row's images [N, H, W, C] under their labels, changed ones in the colour ``changed``.
 
-    A row is (images, true labels, labels trained on), by the client's name.
+    A row is (images, true labels, labels trained on), by the client's name. The classes' names are
+    in lines of at most ``NAME`` inches.
     """
     from matplotlib.figure import Figure  # not before the ranks are done: they have no use for it
 
-    names = [in_lines(name) for name in names]
-    most = max(name.count("\n") for name in names)  # line breaks: up to two names stand on an image
-    figure = Figure(figsize=(1.35 * COLUMNS, (1.75 + 0.27 * most) * len(rows) + 0.6))
-    figure.suptitle(title)
-    for row, (client, samples) in enumerate(rows.items()):
+    shown = {label for _, *labels in rows.values() for own in labels for label in own}
+    lines = 2 + 2 * max(names[label].count("\n") for label in shown)  # two names, where changed
+    step, high = IMAGE + RIM, IMAGE + RIM + lines * LINE  # inches from an image to the next
+    width, height = 3 * RIM + COLUMNS * step, len(rows) * high
+    figure = Figure(figsize=(width, height))
+    for row, (client, samples) in enumerate(rows.items(), start=1):
         for column, (image, true, trained) in enumerate(zip(*samples, strict=True)):
-            axes = figure.add_subplot(len(rows), COLUMNS, row * COLUMNS + column + 1)
+            place = (3 * RIM + column * step) / width, 1 - (row * high - RIM / 2) / height
+            axes = figure.add_axes((*place, IMAGE / width, IMAGE / height))
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
-            axes.set_ylabel("" if column else client, fontsize=8)
+            axes.set_ylabel("" if column else client, fontsize=LETTERS)
             is_changed = true != trained
             text = f"{names[true]}\n→ {names[trained]}" if is_changed else names[trained]
             color = changed if is_changed else "black"
-            axes.set_title(text, fontsize=8, color=color)
+            axes.set_title(text, fontsize=LETTERS, color=color, pad=3)
             axes.spines[:].set(color=color, linewidth=2 if is_changed else 0.5)
-    figure.tight_layout()
     return figure
-
-
-def in_lines(name: str) -> str:
-    """A long name in lines as wide as an image, broken behind its words where they are short."""
-    width = LETTERS if name.isascii() else LETTERS // 2
-    return "\n".join(re.findall(rf".{{1,{width - 1}}}(?:[-_ ]|$)|.{{1,{width}}}", name))
 
 
 def pick_samples(true: Labels, trained: Labels, generator: np.random.Generator) -> Labels:

@@ -7,9 +7,6 @@ import sys
 from torch import Tensor, nn
 
 import extra_utils.model
-import extra_utils.plots.draw
-import extra_utils.plots.style
-import extra_utils.utils
 import main
 
 
@@ -32,9 +29,7 @@ def run_all(model: str, config: str, folder: str) -> None:
     """``model``: "norm" for the one above, else the config's."""
     if model == "norm":
         extra_utils.model.Net = NormNet  # type: ignore[assignment,misc]
-    extra_utils.plots.draw.draw_run = lambda *_: None
-    extra_utils.plots.style.save = lambda *_: None
-    extra_utils.utils.draw_samples = lambda *_: None  # type: ignore[assignment]
+    main.draw = lambda *_: None
     for world_size in (1, 2, 3, 4):
         options = [f"--config={config}", f"--run_dir={folder}/on{world_size}"]
         assert main.main([*options, f"--world_size={world_size}"]) == 0

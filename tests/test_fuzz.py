@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 import main
 from extra_utils.config.values import LARGEST_COUNT
 from extra_utils.plots import __main__ as command
-from extra_utils.plots import comparison
+from extra_utils.plots import comparison as compared
 from extra_utils.plots import draw as plots
 
 RIGHT = {
@@ -177,7 +177,7 @@ def draw_what_is_whole(
         figure.draw_without_rendering()
         drawn.append(path.name)
 
-    for module in (plots, comparison):
+    for module in (plots, compared):
         monkeypatch.setattr(module, "save", save)
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "r"

@@ -6,23 +6,27 @@ Honest draws are the same whatever attacks and defends, so settings are compared
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from extra_utils.basics.errors import printable
 from extra_utils.basics.files import write_whole
 from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of
 from extra_utils.config.sweep import Combination, Part, part_of
-from extra_utils.plots.curves import HONEST, place_legend
-from extra_utils.plots.run_data import RunData, column, read_run
-from extra_utils.plots.style import save
+from extra_utils.plots import style
+from extra_utils.plots.run_data import SEPARATOR, RunData, column, read_run, readable
+from extra_utils.plots.style import HONEST, marks, save
 from extra_utils.run.metrics import FILE_NAME, SUMMARY_ROUNDS
 
 ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
+MARKERS = "osD^v<P"  # one more than colours, so that more groups than either look different
+HEIGHT = 2.2  # inches
 PANELS = {
     "accuracy": "accuracy (%)",
     "source_recall": "recall of the source class (%)",
@@ -65,12 +69,15 @@ class Group(NamedTuple):
         return difference_of((mine[seed], others[seed]) for seed in mine.keys() & others.keys())
 
 
-def compare_runs(folders: list[Path]) -> str:
+def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
     """Draws ``comparison.png`` beside the first folder; returns a Markdown table and its place."""
     groups = group_by_setting([read_run(folder) for folder in folders])
-    path = folders[0].parent / "comparison.png"
-    save(draw(groups), path)
-    return f"{markdown(cells(groups, None))}\n\ncomparison: {printable(str(path))}"
+    figure = draw(groups)
+    paths = [folders[0].parent / f"comparison.{form}" for form in formats]
+    for path in paths:
+        save(figure, path)
+    places = printable(", ".join(map(str, paths)))
+    return f"{markdown(cells(groups, None))}\n\ncomparison: {places}"
 
 
 def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) -> str:
@@ -107,7 +114,9 @@ def group_by_setting(runs: list[RunData]) -> list[Group]:
         by_setting.setdefault(setting(run), []).append(run)
     names = [own[0].config["name"] for own in by_setting.values()]
     return [
-        Group(name if names.count(name) == 1 else f"{name} ({own[0].folder.name})", own, {})
+        Group(
+            name if names.count(name) == 1 else f"{name} ({readable(own[0].folder.name)})", own, {}
+        )
         for name, own in zip(names, by_setting.values(), strict=True)
     ]
 
@@ -180,19 +189,28 @@ def narrow(found: list[list[str]]) -> str:
 
 def draw(groups: list[Group]) -> Figure:
     """A panel for each figure over the rounds, a curve for each setting."""
-    figure = Figure(figsize=(5 * len(PANELS), 4.5))
-    for axes, (key, label) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    runs = [run for group in groups for run in group.runs]
+    figure = style.new_figure(HEIGHT, len(PANELS))
+    for axes, (key, label) in zip(figure.axes, PANELS.items(), strict=True):
         for number, group in enumerate(groups):
-            draw_group(axes, group, key, HONEST[number % len(HONEST)])
-        axes.set(xlabel="round", ylabel=label, ylim=(0, 100))
+            draw_group(axes, group, key, number)
+        axes.set(xlabel="round", ylabel=label, ylim=(-2, 102))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(alpha=0.3)
-    place_legend(figure.axes[0], longest=30)
-    figure.suptitle(", ".join(sorted({run.run["dataset"] for g in groups for run in g.runs})))
+        if not axes.lines:
+            axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
+    parts = runs[0].setting.split(SEPARATOR)
+    shared = [part for part in parts if all(part in run.setting.split(SEPARATOR) for run in runs)]
+    title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in runs}))}"
+    style.arrange(figure, title, SEPARATOR.join(shared))
     return figure
 
 
-def draw_group(axes: Axes, group: Group, key: str, color: object) -> None:
-    """The mean over the seeds, and a band from the lowest to the highest."""
+def draw_group(axes: Axes, group: Group, key: str, number: int) -> None:
+    """The mean over the seeds, and a band from the lowest to the highest.
+
+    The number of the group chooses colour and marker.
+    """
     runs = group.runs
     length = min(len(run.rounds) for run in runs)
     values = np.array([column(run.rounds[:length], key) for run in runs])  # [runs, rounds]
@@ -200,6 +218,8 @@ def draw_group(axes: Axes, group: Group, key: str, color: object) -> None:
         return
     places = column(runs[0].rounds[:length], "round")
     label = group.name if len(runs) == 1 else f"{group.name}, {len(runs)} seeds"
-    axes.plot(places, values.mean(axis=0), "o-", color=color, markersize=3, label=label)
+    color, marker = HONEST[number % len(HONEST)], MARKERS[number % len(MARKERS)]
+    how = marks(len(places), marker=marker)
+    axes.plot(places, values.mean(axis=0), "-", color=color, label=label, **how)
     if len(runs) > 1:
         axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)

@@ -1,21 +1,23 @@
 """Accuracy and loss over the rounds."""
 
 from collections import Counter
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from extra_utils.plots import style
 from extra_utils.plots.run_data import RunData, column
+from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, marks
 from extra_utils.run.metrics import Row
 
-GLOBAL, ATTACKER = "black", "crimson"  # in all pictures
-HONEST = [mpl.colormaps["tab10"](i) for i in (0, 1, 2, 4, 5, 6, 8, 9)]  # no red, no grey
 LABELS = {
     "accuracy": "accuracy on the test images (%)",
-    "loss": "mean cross-entropy of a batch or test image",
+    "loss": "mean cross-entropy of a batch or test image (nats)",
 }
+HEIGHT = 3.2  # inches
 HANDFUL = 6  # clients with a curve of their own
 GRID = 10  # places in a round at which the band of all clients is drawn
 
@@ -25,8 +27,8 @@ def draw_curves(run: RunData, key: str) -> Figure:
 
     Of many clients a few have their own curve; a band goes from the least to the largest of all.
     """
-    figure = Figure(figsize=(9, 5.5))
-    axes = figure.add_subplot()
+    figure = style.new_figure(HEIGHT)
+    (axes,) = figure.axes
     by_client: dict[int, list[Row]] = {}
     for row in run.points:
         by_client.setdefault(row["client"], []).append(row)
@@ -35,14 +37,20 @@ def draw_curves(run: RunData, key: str) -> Figure:
         draw_band(axes, by_client, key)
     for number, client in enumerate(shown):
         is_attacker = client in run.attackers
-        line, note = ("--", " (attacker)") if is_attacker else ("-", "")
-        color = ATTACKER if is_attacker else HONEST[number % len(HONEST)]
+        places, values = with_gaps(by_client[client], key)
+        color, note, line = HONEST[number % len(HONEST)], "", "o-"
+        size = 4 if len(values) <= style.MOST_TICKS else 2  # a point alone is seen, too
+        how: dict[str, Any] = {"markersize": size, "markeredgewidth": 0}
+        if is_attacker:
+            color, note, line = ATTACKER, " (attacker)", f"{ATTACKER_MARK}--"
+            how = marks(len(values) if np.isfinite(values).all() else 1)
         label = f"client {client}, local{note}"
-        axes.plot(*with_gaps(by_client[client], key), line, color=color, linewidth=1, label=label)
+        axes.plot(places, values, line, color=color, linewidth=1, label=label, **how)
     draw_global(axes, run, key)
-    axes.set(xlabel="round", ylabel=LABELS[key], title=f"{run.title}, {key}")
+    axes.set(xlabel="round", ylabel=LABELS[key])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    place_legend(axes, longest=45)
+    style.arrange(figure, f"{run.title}, {key}", run.setting)
     return figure
 
 
@@ -93,18 +101,12 @@ def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
 def draw_global(axes: Axes, run: RunData, key: str) -> None:
     """The global model after each round; round 0 is the untrained model."""
     places, values = column(run.rounds, "round"), column(run.rounds, key)
-    axes.plot(places, values, "o-", color=GLOBAL, linewidth=2, label="global model")
+    how = marks(len(places), linewidth=2)
+    axes.plot(places, values, "o-", color=GLOBAL, label="global model", **how)
     if key == "accuracy" and run.attacked and run.rounds:
         source, target = run.attacked
         recall = column(run.rounds, "source_recall")
         success = column(run.rounds, "attack_success_rate")
-        axes.plot(places, recall, "v-", color="grey", label=f"global, recall of {source}")
-        axes.plot(places, success, "^:", color="grey", label=f"global, {source} taken for {target}")
-
-
-def place_legend(axes: Axes, longest: int) -> None:
-    """Inside, where it covers least; below, where a label has more letters than ``longest``."""
-    labels = axes.get_legend_handles_labels()[1]
-    is_below = max(map(len, labels), default=0) > longest
-    below = {"loc": "upper left", "bbox_to_anchor": (0, -0.14), "borderaxespad": 0}
-    axes.legend(**(below if is_below else {}))
+        taken = f"global, {source} taken for {target}"
+        axes.plot(places, recall, "v-", color="grey", label=f"global, recall of {source}", **how)
+        axes.plot(places, success, "^:", color="grey", label=taken, **how)

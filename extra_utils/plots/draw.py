@@ -1,25 +1,27 @@
 """Every picture of a run's folder, from config.json and metrics.jsonl alone."""
 
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from extra_utils.basics.errors import say
 from extra_utils.plots import curves, matrices
-from extra_utils.plots.run_data import read_run
+from extra_utils.plots.run_data import RunData, read_run, say_once
 from extra_utils.plots.style import save
 
 
-def draw_run(folder: Path) -> None:
-    """Every picture that metrics.jsonl has the figures for."""
+def draw_run(folder: Path, formats: Iterable[str] = ("png",)) -> RunData:
+    """Every picture that metrics.jsonl has the figures for; returns what was read."""
     run = read_run(folder)
-    for key in ("accuracy", "loss"):
-        save(curves.draw_curves(run, key), folder / f"{key}.png")
-    save(matrices.draw_partition(run), folder / "partition.png")
+    figures = {key: curves.draw_curves(run, key) for key in ("accuracy", "loss")}
+    figures["partition"] = matrices.draw_partition(run)
     if run.clients:
-        save(matrices.draw_class_means(run), folder / "class_mean.png")
+        figures["class_mean"] = matrices.draw_class_means(run)
     if any(row["flagged"] is not None for row in run.clients):
-        save(matrices.draw_detection(run), folder / "detection.png")
+        figures["detection"] = matrices.draw_detection(run)
     if run.summary:
-        save(matrices.draw_confusion(run, run.summary), folder / "confusion_matrix.png")
+        figures["confusion_matrix"] = matrices.draw_confusion(run, run.summary)
     else:
-        say(f"note: {folder}: the run has not ended: no confusion matrix", sys.stderr)
+        say_once(f"note: {folder}: the run has not ended: no confusion matrix")
+    for name, figure in figures.items():
+        for form in formats:
+            save(figure, folder / f"{name}.{form}")
+    return run

@@ -1,17 +1,26 @@
 """Clients, classes and rounds as rows and columns in colours."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from extra_utils.plots.curves import ATTACKER
+from extra_utils.plots import style
 from extra_utils.plots.run_data import Array, RunData
+from extra_utils.plots.style import ATTACKER, SMALL, TEXT
 from extra_utils.run.metrics import Row
 
 CELL_TEXT_LIMIT = 20  # rows or columns up to which a matrix shows its numbers
 MOST_NAMES = 40  # rows or columns that are named
+CELL, ROW = 0.42, 0.2  # inches, of a cell with its number
+Form = tuple[str, str, str]  # a title, the numbers' form (like ".1f"), and what the colours show
+HEIGHTS = (2.2, 6.0)  # inches, of a matrix
+NAME = 1.5  # inches of a class's name
+SLANTED: dict[str, Any] = {"rotation_mode": "anchor", "ha": "right", "va": "center"}
+TILTED = 0.17  # inches of a column under which its name stands upright
 
 
 def draw_class_means(run: RunData) -> Figure:
@@ -22,9 +31,9 @@ def draw_class_means(run: RunData) -> Figure:
     last = [row for row in run.clients if row["round"] == run.clients[-1]["round"]]
     values = np.array([row["class_mean"] for row in last])  # [n, C]
     title = f"class means of the last layer, round {last[0]['round']}"
-    figure = draw_clients(run, last, values, title, ".3f", values - np.median(values, axis=0))
-    figure.axes[1].set_ylabel("above or below the clients' median")
-    return figure
+    label = "weight, above or below the clients' median"
+    shades = values - np.median(values, axis=0)
+    return draw_clients(run, last, values, (title, ".3f", label), shades)
 
 
 def draw_partition(run: RunData) -> Figure:
@@ -32,7 +41,8 @@ def draw_partition(run: RunData) -> Figure:
     counts = np.array(run.run["class_counts"], dtype=np.float64)  # [clients, C]
     attackers = (run.config["attack"] or {}).get("clients", [])
     rows = [{"client": c, "attacker": c in attackers, "flagged": None} for c in range(len(counts))]
-    return draw_clients(run, rows, counts, "training images by client and class", ".0f")
+    form = ("training images by client and class", ".0f", "training images")
+    return draw_clients(run, rows, counts, form)
 
 
 def draw_detection(run: RunData) -> Figure:
@@ -42,18 +52,17 @@ def draw_detection(run: RunData) -> Figure:
     seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
     for row in run.clients:
         seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
-    lines, columns = (min(size, MOST_NAMES) for size in seen.shape)
-    figure = Figure(figsize=(3.5 + 0.3 * columns, 1.5 + 0.25 * lines))
-    axes = figure.add_subplot()
+    figure = style.new_figure(height_of(len(clients)))
+    (axes,) = figure.axes
     colors = ListedColormap(["white", "lightgrey", "black"])
     axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
     rows = [{"client": c, "attacker": c in run.attackers, "flagged": None} for c in clients]
-    name_clients(axes, rows, edge=len(rounds) - 0.5)
-    step = -(-len(rounds) // MOST_NAMES)
-    axes.set_xticks(range(0, len(rounds), step), [str(number) for number in rounds[::step]])
-    axes.set(xlabel="round", title=f"{run.title}, left out by {run.rule}")
+    name_clients(axes, rows)
+    style.number_ticks(axes.xaxis, rounds)
+    axes.set_xlabel("round")
     handles = [Patch(color="lightgrey", label="kept"), Patch(color="black", label="left out")]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1))
+    title = f"{run.title}, left out by {run.rule}"
+    style.arrange(figure, title, run.setting, handles=handles)
     return figure
 
 
@@ -61,63 +70,85 @@ def draw_confusion(run: RunData, summary: Row) -> Figure:
     """The final global model, each row in percent of its true class."""
     counts = np.array(summary["confusion_matrix"], dtype=np.float64)  # [C, C]
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = min(len(counts), MOST_NAMES)
-    figure = Figure(figsize=(2 + 0.75 * size, 1.5 + 0.6 * size))
-    axes = draw_matrix(figure, run, shares, ".1f")
-    if len(counts) <= MOST_NAMES:
-        axes.set_yticks(range(len(counts)), run.run["class_names"])
-    axes.set(xlabel="predicted", ylabel="true", title=f"{run.title}, final model, % of true class")
+    figure = style.new_figure(height_of(len(counts)))
+    form = ("final model, % of true class", ".1f", "% of the true class")
+    width = draw_matrix(figure, run, shares, form)
+    (axes, _), names = figure.axes, run.run["class_names"]
+    if len(names) <= MOST_NAMES:
+        axes.set_yticks(range(len(names)), [style.shortened(name, NAME, TEXT) for name in names])
+    axes.set(xlabel="predicted", ylabel="true")
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
     return figure
 
 
 def draw_clients(
-    run: RunData, rows: list[Row], values: Array, title: str, form: str, shades: Array | None = None
+    run: RunData, rows: list[Row], values: Array, form: Form, shades: Array | None = None
 ) -> Figure:
     """Clients x classes, with the clients of the rows named."""
-    lines, columns = (min(size, MOST_NAMES) for size in values.shape)
-    figure = Figure(figsize=(2 + 0.8 * columns, 2.2 + 0.35 * lines))
-    axes = draw_matrix(figure, run, values, form, shades)
-    axes.set_title(f"{run.title}, {title}")
-    name_clients(axes, rows, edge=values.shape[1] - 0.5)
+    figure = style.new_figure(height_of(len(rows)))
+    width = draw_matrix(figure, run, values, form, shades)
+    name_clients(figure.axes[0], rows)
+    figure.axes[0].set_xlabel("class")
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
     return figure
 
 
+def height_of(rows: int) -> float:
+    """Inches of a matrix."""
+    return float(np.clip(ROW * rows, *HEIGHTS))
+
+
 def draw_matrix(
-    figure: Figure, run: RunData, values: Array, form: str, shades: Array | None = None
-) -> Axes:
-    """A matrix [rows, classes] in colours, with its numbers in the given form (like ".1f").
+    figure: Figure, run: RunData, values: Array, form: Form, shades: Array | None = None
+) -> float:
+    """A matrix [rows, classes] in colours and numbers; returns the inches that it needs.
 
     ``shades`` [rows, classes]: what the colours show instead, blue below 0 and red above. A large
     matrix is drawn without its numbers.
     """
-    axes, names = figure.add_subplot(), run.run["class_names"]
+    axes, names = figure.axes[0], run.run["class_names"]
     shown = values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
     image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
-    if len(names) <= MOST_NAMES:
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    if max(values.shape) <= CELL_TEXT_LIMIT:
+    style.add_scale(figure, image, form[2])
+    is_numbered = max(values.shape) <= CELL_TEXT_LIMIT
+    if is_numbered:
         for (row, column), value in np.ndenumerate(values):
             color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
-            text = format(value, form)
-            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
-    figure.colorbar(image, ax=axes)
-    return axes
+            text = format(value, form[1])
+            text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
+            axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
+    width = CELL * len(names) if is_numbered else 0.0
+    name_columns(axes, names, max(width, style.WIDTH - 2 * NAME) / len(names))
+    return width
 
 
-def name_clients(axes: Axes, rows: list[Row], *, edge: float) -> None:
-    """Beside a matrix whose last column ends at ``edge``: attackers red, flagged clients bold.
+def name_columns(axes: Axes, names: list[str], width: float) -> None:
+    """Under columns of this width, in inches; of many classes some numbers."""
+    if len(names) > MOST_NAMES:
+        style.number_ticks(axes.xaxis, range(len(names)))
+        return
+    names, how = [style.shortened(name, NAME, TEXT) for name in names], {}
+    if max(style.width_of(name, TEXT) for name in names) > width - style.PAD:
+        angle, size = (45, TEXT) if width > TILTED else (90, SMALL - 1)
+        how = {"rotation": angle, "fontsize": size, **SLANTED}
+    axes.set_xticks(range(len(names)), names, **how)
 
-    Many clients have no names: red arrows point at attackers, black ones at flagged clients.
+
+def name_clients(axes: Axes, rows: list[Row]) -> None:
+    """Beside a matrix: attackers in their colour, flagged clients bold.
+
+    Many clients have some numbers: arrows at the left point at attackers, at the right at flagged.
     """
-    marks = (("attacker", ATTACKER, -0.6, ">"), ("flagged", "black", edge + 0.1, "<"))
     if len(rows) > MOST_NAMES:
-        for key, color, place, marker in marks:
+        for key, color, place, marker in (("attacker", ATTACKER, 0, 5), ("flagged", "black", 1, 4)):
             marked = [number for number, row in enumerate(rows) if row[key]]
-            places, size = [place] * len(marked), min(30.0, 3000 / len(rows))
-            axes.scatter(places, marked, color=color, marker=marker, s=size, clip_on=False)
-        axes.set_ylabel(f"{len(rows)} clients, attackers red")
+            size, by_row = min(5.5, 55 / len(rows) ** 0.5), axes.get_yaxis_transform()
+            how: dict[str, Any] = {"transform": by_row, "clip_on": False, "scaley": False, "ls": ""}
+            axes.plot([place] * len(marked), marked, color=color, marker=marker, ms=size, **how)
+        style.number_ticks(axes.yaxis, [row["client"] for row in rows])
+        axes.set_ylabel("client (▸ attacker, ◂ flagged)")
         return
     axes.set_yticks(range(len(rows)), [client_name(row) for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):

@@ -3,6 +3,7 @@
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,13 +11,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.basics.errors import ConfigError, describe_os_error, say
+from extra_utils.basics.errors import ConfigError, describe_os_error, say, show
 from extra_utils.config.values import CountOrZero, Range, check_value, read_json
+from extra_utils.plots.style import advance
 from extra_utils.run.metrics import FILE_NAME, Row, read_metrics
 
 Array = NDArray[np.float64]
 MOST_PROBLEMS = 10  # lines of a damaged run that are named; the others are counted
 LONGEST_TEXT = 60  # letters of a name in a picture
+MOST_NUMBERS = 3  # attackers that are named one by one
+SEPARATOR = " · "  # between the parts of a setting
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,24 @@ class RunData:
     def title(self) -> str:
         """The run in a few words; a synthetic data set's name says that it is one."""
         return f"{self.config['name']}: {self.run['dataset']}"
+
+    @property
+    def setting(self) -> str:
+        """The run in small print."""
+        attack, clients = self.config["attack"], len(self.run["class_counts"])
+        parts = [self.run["dataset"], plural(clients, "client")]
+        if attack is None:
+            parts.append("no attack")
+        else:
+            whose = attack.get("clients", [])
+            how = f" ({' → '.join(self.attacked)})" if self.attacked else ""
+            by = plural(len(whose), "client")
+            if 0 < len(whose) <= MOST_NUMBERS:
+                by = f"client {', '.join(map(str, whose))}"
+            parts.append(f"attack {readable(str(attack.get('name')))}{how} by {by}")
+        parts.append(f"defence {self.rule}")
+        rounds, seed = (readable(show(self.config.get(k))) for k in ("global_epochs", "seed"))
+        return SEPARATOR.join([*parts, plural(rounds, "round"), f"seed {seed}"])
 
     @property
     def attacked(self) -> tuple[str, str] | None:
@@ -73,13 +95,14 @@ def read_run(folder: Path) -> RunData:
         reason = problems[0] if problems else f"{folder / FILE_NAME}: is empty"
         raise ConfigError(f"{folder}: its run cannot be drawn: {reason}")
     run = by_kind["run"][0]
-    run["dataset"] = readable(run["dataset"])
-    run["class_names"] = [readable(name) for name in run["class_names"]]
     config = _read_config(folder, len(run["class_names"]), problems)
+    say_missing([config["name"], run["dataset"], *run["class_names"]])
+    config["name"], run["dataset"] = readable(config["name"]), readable(run["dataset"])
+    run["class_names"] = [readable(name) for name in run["class_names"]]
     if more := problems[MOST_PROBLEMS:]:
         problems = [*problems[:MOST_PROBLEMS], f"{len(more)} more"]
     for problem in problems:
-        say(f"note: left out: {problem}", sys.stderr)
+        say_once(f"note: left out: {problem}")
     points = sorted(by_kind["point"], key=itemgetter("round", "step"))
     clients = sorted(by_kind["client"], key=itemgetter("round", "client"))
     rounds = sorted(by_kind["round"], key=itemgetter("round"))
@@ -102,13 +125,33 @@ def _read_config(folder: Path, num_classes: int, problems: list[str]) -> dict[st
             check_value(str(path), f"attack.{key}", attack[key], shapes[key])
     except ConfigError as problem:
         problems.append(str(problem))
-        return {"name": readable(folder.resolve().name), "attack": None}
-    return {**config, "name": readable(name), "attack": attack or None}
+        return {"name": folder.resolve().name, "attack": None}
+    return {**config, "name": name, "attack": attack or None}
+
+
+def plural(number: object, thing: str) -> str:
+    return f"{number} {thing}{'' if str(number) == '1' else 's'}"
+
+
+@cache
+def say_once(note: str) -> None:
+    """On standard error; a run that is drawn again and again repeats none."""
+    say(note, sys.stderr)
+
+
+def say_missing(names: list[str]) -> None:
+    """Says which letters of the names no picture can show."""
+    missing = {c for c in "".join(names) if c.isprintable() and advance(c) is None}
+    if missing:
+        shown = " ".join(sorted(missing)[:MOST_PROBLEMS])
+        say_once(f"note: no installed font has {shown}: pictures show the code instead")
 
 
 def readable(text: str) -> str:
-    """A name from a file as a picture can show it."""
+    """A name from a file as a picture can show it: letters that no font has as their codes."""
     text = "".join(c if c.isprintable() else "?" for c in text)
+    codes = {c: c.encode("unicode_escape").decode() for c in set(text) if advance(c) is None}
+    text = "".join(codes.get(c, c) for c in text)
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
 
 

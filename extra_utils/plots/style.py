@@ -1,25 +1,198 @@
 """How every picture looks, and how it is written."""
 
+import contextlib
 import io
-import warnings
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, findSystemFonts, fontManager, get_font
 
 from extra_utils.basics.files import write_whole
 
-CHINESE_FONTS = ["Noto Sans CJK SC", "WenQuanYi Zen Hei", "SimHei", "Arial Unicode MS"]
+# Okabe and Ito's colours, and of Tol's one in place of a yellow that is pale in print
+GLOBAL, ATTACKER, ATTACKER_MARK = "black", "#D55E00", ">"  # in all pictures
+HONEST = ["#0072B2", "#009E73", "#56B4E9", "#CC79A7", "#E69F00", "#332288"]
+FORMATS: dict[str, dict[str, Any]] = {  # and what keeps dates and versions out of the files
+    "png": {"Software": ""},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": None, "Date": None},
+}
+WIDTH, SCALE, PAD = 6.4, 0.14, 0.08  # inches: an A4 page's text, a colour bar, the rim
+TITLE, LABEL, TEXT, SMALL = 10, 9, 8, 7  # sizes of letters, in points
+LINE = 1.35 / 72  # inches of a line by its letters' size
+MOST_TICKS = 12  # of numbered rows or columns
+STEPS = [number * 10**power for power in range(9) for number in (1, 2, 5)]
+ARRANGED = "arranged"  # labels a figure whose texts all have their place in it
+CHINESE_FONTS = ["Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei"]
+UNUSABLE_FONTS = "last.?resort|blank|notdef|emoji"  # they have a box, or coloured dots, for all
 
 mpl.rcdefaults()  # the user's own matplotlibrc may ask for LaTeX, or for white on white
-mpl.rcParams["text.parse_math"] = False  # a $ in a name is a $
-mpl.rcParams["font.sans-serif"] = ["DejaVu Sans", *CHINESE_FONTS]
+mpl.rcParams.update({
+    "text.parse_math": False,  # a $ in a name is a $
+    "text.hinting": "none",  # a line is as wide in every format, and as its letters sum to
+    "font.family": ["DejaVu Sans"],  # others follow where a name needs them
+    "font.size": TEXT, "axes.labelsize": LABEL, "legend.framealpha": 0.0, "figure.dpi": 160,
+    "legend.edgecolor": "none", "svg.hashsalt": "federated", "pdf.fonttype": 42,
+})  # fmt: skip
+
+
+def new_figure(height: float, panels: int = 1) -> Figure:
+    """A figure with panels side by side, of this height in inches until it is arranged."""
+    figure = Figure(figsize=(WIDTH, height))
+    for number in range(panels):
+        figure.add_axes((number / panels, 0, 0.8 / panels, 1), label=f"panel {number}")
+    return figure
+
+
+def add_scale(figure: Figure, image: Any, label: str) -> None:
+    """What the colours of an image mean, at its right."""
+    axes = figure.add_axes((0.9, 0, SCALE / WIDTH, 1), label="scale")
+    text = in_lines(label, axes.bbox.height / figure.dpi, LABEL)
+    figure.colorbar(image, cax=axes).set_label(text)
+
+
+def arrange(
+    figure: Figure, title: str, setting: str, *, width: float = 0, handles: Sequence[Any] = ()
+) -> None:
+    """Gives labels, legend and title the room that they need; the axes keep their height.
+
+    The legend (of the curves, or the handles) lies below. The figure is ``WIDTH`` inches wide, or
+    wider where its one panel would have less than ``width``.
+    """
+    inner = np.array([axes.get_window_extent().extents for axes in figure.axes])
+    boxes = [axes.get_tightbbox(bbox_extra_artists=[]) or axes.bbox for axes in figure.axes]
+    margins = np.abs(inner - [box.extents for box in boxes]) / figure.dpi + PAD  # [panels, 4]
+    (left, below, right, above), height = margins.T, figure.get_figheight()
+    fixed = np.array([SCALE * (axes.get_label() == "scale") for axes in figure.axes])
+    taken = (left + right + fixed).sum()
+    whole = max(WIDTH, taken + width)
+    sizes = np.where(fixed, fixed, (whole - taken) / (fixed == 0).sum())
+    places = np.cumsum([0, *(left + sizes + right)])[:-1] + left
+    bottom = below.max() + add_legend(figure, whole - 2 * PAD, handles)
+    total = bottom + height + above.max()
+    figure.set_size_inches(whole, total)
+    for axes, place, size in zip(figure.axes, places, sizes, strict=True):
+        axes.set_position((place / whole, bottom / total, size / whole, height / total))
+    add_head(figure, title, setting)
+
+
+def add_legend(figure: Figure, width: float, handles: Sequence[Any]) -> float:
+    """At the bottom, in as many columns as fit; its height in inches."""
+    curves = [curve for axes in figure.axes for curve in axes.get_legend_handles_labels()[0]]
+    found = {curve.get_label(): curve for curve in [*handles, *curves]}
+    if not found:
+        return 0.0
+    names = [in_lines(name, width - 0.6, TEXT) for name in found]
+    widest = max(width_of(line, TEXT) for name in names for line in name.split("\n")) + 0.6
+    how: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 0), "handlelength": 3}
+    columns = max(1, min(len(names), int(width / widest)))
+    legend = figure.legend(list(found.values()), names, ncols=columns, **how)
+    return legend.get_window_extent().height / figure.dpi
+
+
+def add_head(figure: Figure, title: str, setting: str) -> None:
+    """The title on top, and under it the setting in small print; the figure grows by them."""
+    width, height = figure.get_size_inches()
+    title = in_lines(title, width - 2 * PAD, TITLE)
+    setting = in_lines(setting, width - 2 * PAD, SMALL)
+    first = PAD + TITLE * LINE * (1 + title.count("\n"))
+    total = height + first + SMALL * LINE * (1 + setting.count("\n"))
+    for axes in figure.axes:
+        x, y, wide, high = axes.get_position().bounds
+        axes.set_position((x, y * height / total, wide, high * height / total))
+    figure.set_size_inches(width, total)
+    how: dict[str, Any] = {"x": PAD / width, "ha": "left", "va": "top"}
+    figure.suptitle(title, y=1 - PAD / total, fontsize=TITLE, **how)
+    figure.text(y=1 - first / total, s=setting, fontsize=SMALL, color="0.3", **how)
+    figure.set_label(ARRANGED)
+
+
+def number_ticks(axis: Axis, numbers: Sequence[int]) -> None:
+    """Ticks at 0, 1, ... with these ascending numbers, the round ones alone where they are many."""
+    step = next(step for step in STEPS if len(numbers) <= MOST_TICKS * step)
+    places = [place for place, number in enumerate(numbers) if number % step == 0]
+    axis.set_ticks(places, [str(numbers[place]) for place in places])
+
+
+def marks(number: int, **how: Any) -> dict[str, Any]:
+    """How a curve of so many points is marked: a dozen times in all."""
+    every = max(1, -(-number // MOST_TICKS))
+    edge = {"markeredgecolor": "white", "markeredgewidth": 0.5}
+    return {"markersize": 5, "markevery": every, **edge, **how}
+
+
+def in_lines(text: str, width: float, size: float, behind: str = " ") -> str:
+    """The text in lines of at most ``width`` inches, broken behind these marks where words fit."""
+    lines, start = [], 0
+    for end in range(1, len(text) + 1):
+        while end - start > 1 and width_of(text[start:end], size) > width:
+            mark = max(text.rfind(mark, start, end - 1) for mark in behind) + 1
+            cut = mark if mark > start else end - 1
+            lines.append(text[start:cut].rstrip(" ·"))
+            start = cut
+    return "\n".join([*lines, text[start:]])
+
+
+def shortened(text: str, width: float, size: float) -> str:
+    """A name of at most ``width`` inches; what is left out is in its middle: the end may differ."""
+    short, kept = text, len(text)
+    while width_of(short, size) > width and kept > 1:
+        kept -= 1
+        short = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+    return short
+
+
+def width_of(text: str, size: float) -> float:
+    """Inches of a line in letters of this size."""
+    return sum(advance(character) or 0.0 for character in text) * size / 72
+
+
+@cache
+def advance(character: str) -> float | None:
+    """A character's width by its size; None where no installed font has it.
+
+    A font beside the first is taken up when a character needs it.
+    """
+    for family in families():
+        font = get_font(findfont(FontProperties(family=family)))
+        if font.get_char_index(ord(character)):
+            if family not in mpl.rcParams["font.family"]:
+                mpl.rcParams["font.family"] = [*mpl.rcParams["font.family"], family]
+            font.set_size(SMALL, 72)
+            return font.load_char(ord(character)).linearHoriAdvance / 65536 / SMALL
+    return None
+
+
+def families() -> Iterator[str]:
+    """The fonts that are in use, and then all others."""
+    yield from mpl.rcParams["font.family"]
+    yield from other_families()
+
+
+@cache
+def other_families() -> list[str]:
+    """All installed fonts, also those that came after matplotlib made its own list."""
+    known = {str(font.fname) for font in fontManager.ttflist}
+    for path in sorted(set(map(str, findSystemFonts())) - known):
+        with contextlib.suppress(OSError, RuntimeError):  # a damaged file
+            fontManager.addfont(path)
+    upright = {f.name for f in fontManager.ttflist if f.style == "normal" and f.weight == 400}
+    names = {name for name in upright if not re.search(UNUSABLE_FONTS, name, re.IGNORECASE)}
+    return [*(name for name in CHINESE_FONTS if name in names), *sorted(names)]
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as PNG, whole or not at all."""
-    buffer, no_version = io.BytesIO(), {"Software": ""}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for what no font has
-        figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", metadata=no_version)
+    """Writes the figure as its name's ending says, whole or not at all."""
+    form, buffer = path.suffix[1:], io.BytesIO()
+    how: dict[str, Any] = {"format": form, "metadata": FORMATS[form]}
+    if figure.get_label() != ARRANGED:
+        how["bbox_inches"] = "tight"
+    figure.savefig(buffer, **how)
     write_whole(path, buffer.getvalue())

@@ -44,7 +44,7 @@ def in_child(function: Callable[..., Any], *args: object, growing: Path | None =
 
 
 @contextlib.contextmanager
-def beside(function: Callable[..., None], *args: object) -> Iterator[None]:
+def beside(function: Callable[..., Any], *args: object) -> Iterator[None]:
     """``function(*args)`` in a child process while the block runs; again in this one if it fails.
 
     So what goes wrong is raised here.
@@ -60,7 +60,7 @@ def beside(function: Callable[..., None], *args: object) -> Iterator[None]:
         function(*args)
 
 
-def _silently(function: Callable[..., None], args: tuple[object, ...]) -> None:
+def _silently(function: Callable[..., Any], args: tuple[object, ...]) -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

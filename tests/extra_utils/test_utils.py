@@ -7,7 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from extra_utils.utils import draw_samples, pick_samples
+from extra_utils.plots.style import add_head, in_lines
+from extra_utils.utils import LETTERS, NAME, draw_samples, pick_samples
+
+LEAF = "Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot"
 
 
 def test_samples_show_changed_labels_first() -> None:
@@ -26,7 +29,7 @@ def test_the_viewer_shows_each_image_under_its_labels(channels: int) -> None:
         "client 0": (images[:2], np.array([0, 1]), np.array([0, 0])),
         "client 2": (images[2:], np.array([1]), np.array([2])),
     }
-    figure = draw_samples(rows, ["cat", "dog", "owl"], "title", "crimson")
+    figure = draw_samples(rows, ["cat", "dog", "owl"], "crimson")
     seen = []
     for axes in figure.axes:
         (image,) = axes.get_images()
@@ -42,13 +45,16 @@ def test_the_viewer_shows_each_image_under_its_labels(channels: int) -> None:
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")
-@pytest.mark.parametrize("name", ["Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot", "花" * 30])
+@pytest.mark.parametrize(
+    "name", ["Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot", "花" * 30, "W" * 60]
+)
 def test_long_names_cover_neither_each_other_nor_images(name: str) -> None:
     labels = np.arange(8) % 2
     samples = (np.zeros((8, 8, 8, 3), dtype=np.uint8), labels, 1 - labels)
     rows = {f"client {number}": samples for number in range(3)}
-    figure = draw_samples(rows, [name, name[::-1]], "title", "red")
+    names = [in_lines(each, NAME, LETTERS, " _-") for each in (name, name[::-1])]
+    figure = draw_samples(rows, names, "red")
+    add_head(figure, f"title {name}", "setting")
     figure.draw_without_rendering()
     titles = [axes.title.get_window_extent() for axes in figure.axes]
     images = [axes.get_window_extent() for axes in figure.axes]
@@ -57,5 +63,5 @@ def test_long_names_cover_neither_each_other_nor_images(name: str) -> None:
         assert all(left.x1 < right.x0 for left, right in pairwise(in_row))
     assert all(titles[i + 8].y1 < images[i].y0 for i in range(16))
     assert all(image.height > 80 for image in images)
-    title = figure._suptitle  # type: ignore[attr-defined]
-    assert title.get_window_extent().y0 > titles[0].y1
+    _, setting = figure.texts
+    assert setting.get_window_extent().y0 > max(title.y1 for title in titles)

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.transforms import BboxBase
 
 from extra_utils.plots.__main__ import main
 from extra_utils.plots.comparison import compare_runs
 from extra_utils.plots.draw import draw_run
 from extra_utils.plots.run_data import read_run
+from extra_utils.plots.style import ATTACKER
 from tests.extra_utils.plots.conftest import Shown, copy_run
 
 
@@ -27,7 +26,7 @@ def test_every_title_says_synthetic(finished_run: Path, shown: Shown) -> None:
         "partition.png",
     }
     for figure in shown.figures.values():
-        assert "SYNTHETIC" in figure.axes[0].get_title()
+        assert "SYNTHETIC" in figure.get_suptitle()
 
 
 def test_every_client_and_the_global_model_have_a_curve(finished_run: Path, shown: Shown) -> None:
@@ -53,7 +52,7 @@ def test_the_attackers_row_is_marked(finished_run: Path, shown: Shown) -> None:
     draw_run(finished_run)
     labels = shown.figures["class_mean.png"].axes[0].get_yticklabels()
     assert [label.get_text() for label in labels] == ["client 0", "client 1", "client 2 (attacker)"]
-    assert labels[2].get_color() == "crimson"
+    assert labels[2].get_color() == ATTACKER
 
 
 def test_a_target_without_effect_does_not_hide_the_attack(
@@ -81,11 +80,12 @@ def test_many_clients_are_a_band_and_arrows(
     labels = shown.figures["accuracy.png"].axes[0].get_legend_handles_labels()[1]
     assert labels[0] == "all 50 clients, local"
     assert "client 7, local (attacker)" in labels
-    arrows = shown.figures["class_mean.png"].axes[0].collections[0]
-    assert arrows.get_offsets().tolist() == [[-0.6, 7.0]]  # type: ignore[union-attr]
+    arrows, flags = shown.figures["class_mean.png"].axes[0].get_lines()
+    assert (arrows.get_color(), list(np.asarray(arrows.get_ydata()))) == (ATTACKER, [7])
+    assert list(np.asarray(flags.get_ydata())) == []
 
 
-def test_the_legend_covers_no_curve_when_names_are_long(
+def test_the_legend_lies_below_when_names_are_long_and_when_they_are_short(
     finished_run: Path, tmp_path: Path, shown: Shown
 ) -> None:
     run = copy_run(finished_run, tmp_path / "copy")
@@ -94,20 +94,13 @@ def test_the_legend_covers_no_curve_when_names_are_long(
     (run / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     compare_runs([run, copy_run(run, tmp_path / "other", name="a" * 60)])
     draw_run(run)
-    for name in ("accuracy.png", "comparison.png"):
-        figure = shown.figures[name]
-        figure.draw_without_rendering()
-        axes = figure.axes[0]
-        assert legend_of(axes).y1 < axes.xaxis.label.get_window_extent().y0
+    figures = [shown.figures[name] for name in ("accuracy.png", "comparison.png")]
     draw_run(finished_run)
-    axes = shown.figures["accuracy.png"].axes[0]
-    assert legend_of(axes).y0 > axes.get_window_extent().y0
-
-
-def legend_of(axes: Axes) -> BboxBase:
-    legend = axes.get_legend()
-    assert legend is not None
-    return legend.get_window_extent()
+    for figure in [*figures, shown.figures["accuracy.png"]]:
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        for axes in figure.axes:
+            assert legend.get_window_extent().y1 < axes.xaxis.label.get_window_extent().y0
 
 
 def test_a_dollar_in_a_name_is_a_dollar(finished_run: Path, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_curves_are_the_clients_points_and_the_global_rounds(
     assert axes.get_xlabel() == "round"
     label = {"accuracy": "accuracy on the test images (%)", "loss": "mean cross-entropy of a"}[key]
     assert axes.get_ylabel().startswith(label)
-    assert axes.get_title() == f"tiny: animals, {key}"
+    assert figures[f"{key}.png"].get_suptitle() == f"tiny: animals, {key}"
 
 
 def test_the_attacks_curves_are_recall_and_success_and_in_the_accuracy_only(
@@ -154,8 +154,10 @@ def test_class_means_are_the_last_rounds_and_the_colours_their_distance_from_the
     assert names_of(axes) == (rows, CLASSES)
     weights = [label.get_fontweight() for label in axes.get_yticklabels()]
     assert weights == ["bold", "normal", "normal"]
-    assert axes.get_title() == "tiny: animals, class means of the last layer, round 3"
-    assert scale.get_ylabel() == "above or below the clients' median"
+    title = figures["class_mean.png"].get_suptitle()
+    assert title == "tiny: animals, class means of the last layer, round 3"
+    label = scale.get_ylabel().replace("\n", " ")
+    assert label == "weight, above or below the clients' median"
 
 
 def test_the_partition_counts_images_by_client_and_class(figures: dict[str, Figure]) -> None:
@@ -173,7 +175,8 @@ def test_the_confusion_matrix_is_in_percent_of_the_true_class(figures: dict[str,
     assert cells_of(axes, 3) == [[f"{value:.1f}" for value in row] for row in expected]
     assert names_of(axes) == (CLASSES, CLASSES)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
-    assert axes.get_title().endswith("final model, % of true class")
+    title = figures["confusion_matrix.png"].get_suptitle()
+    assert title.endswith("final model, % of true class")
 
 
 def test_detection_shows_who_was_left_out_when(figures: dict[str, Figure]) -> None:
@@ -187,9 +190,8 @@ def test_detection_shows_who_was_left_out_when(figures: dict[str, Figure]) -> No
             assert np.allclose(colors[row, column], to_rgba(name)), (row, column)
     assert names_of(axes) == (["client 0", "client 1", "client 2 (attacker)", "client 3"],
                               ["1", "2", "3"])  # fmt: skip
-    assert axes.get_title() == "tiny: animals, left out by krum"
-    legend = axes.get_legend()
-    assert legend is not None
+    assert figures["detection.png"].get_suptitle() == "tiny: animals, left out by krum"
+    (legend,) = figures["detection.png"].legends
     assert [text.get_text() for text in legend.get_texts()] == ["kept", "left out"]
     colors_named = [patch.get_facecolor() for patch in legend.get_patches()]
     assert colors_named == [to_rgba(kept), to_rgba(out)]

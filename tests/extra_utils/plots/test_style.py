@@ -30,7 +30,7 @@ from extra_utils.plots.style import save
 from extra_utils.utils import draw_samples
 draw_run(Path(sys.argv[1]))
 rows = {"client 0": (np.zeros((1, 8, 8, 3), np.uint8), [0], [1])}
-save(draw_samples(rows, ["cat", "dog"], "title", "red"), Path(sys.argv[1], "samples.png"))
+save(draw_samples(rows, ["cat", "dog"], "red"), Path(sys.argv[1], "samples.png"))
 """
 
 
