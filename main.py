@@ -89,7 +89,7 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     # rank 0 alone writes and speaks
     recorder: MainRecorder | SilentRecorder = SilentRecorder(ranks)
     if ranks.is_main:
-        recorder = MainRecorder(ranks, config, job.run_dir, done, whose)
+        recorder = MainRecorder(ranks, job, done, whose)
     observer = recorder.observer
     clients = Clients(config, dataset, model, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)

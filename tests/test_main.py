@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from extra_utils.config.keys import HINTS
+from extra_utils.run.provenance import versions
 from federal_defense.attacks import ATTACKS
 from federal_defense.rules.table import DEFENSES
 from tests.helpers import (
@@ -205,6 +206,22 @@ def test_without_a_config_the_main_job_runs_wherever_one_is(
     again = run_main(f"--resume={tmp_path / 'r'}")
     assert again.returncode == 0, again.stderr
     assert "as none was given" not in again.stdout
+
+
+def test_the_first_row_keeps_the_warnings_and_what_the_run_was_made_with(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    """But not the advice on cores, since the row is the same on any number of processes."""
+    config, run_dir = f"--config={finished_run / 'config.json'}", tmp_path / "r"
+    options = ["--image_size=32", "--attack.start_round=9", "--global_epochs=1"]
+    done = run_main(config, f"--run_dir={run_dir}", *options)
+    assert done.returncode == 0, done.stderr
+    (run,) = read_rows(run_dir, "run")
+    said = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert run["warnings"] == said
+    assert [warning.split(": ")[2] for warning in said] == ["image_size", "attack.start_round"]
+    assert run["versions"] == versions()
+    assert read_rows(finished_run, "run")[0]["warnings"] == []
 
 
 def test_a_typo_is_found_before_torch_is_imported() -> None:

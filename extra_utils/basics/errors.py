@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 SHOWN_LENGTH = 60  # a longer value is cut in messages
+_TOLD: list[str] = []  # by this process, and not taken yet
 
 
 class ConfigError(ValueError):
@@ -51,11 +52,18 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
 
 def tell(notes: Iterable[str], warnings: Iterable[str]) -> None:
-    """Says them all, each on a line of its own."""
-    for note in notes:
-        say(f"note: {note}")
-    for warning in warnings:
-        say(f"warning: {warning}", sys.stderr)
+    """Says them all, each on a line of its own, and keeps them for the run that they are of."""
+    for kind, lines, stream in (("note", notes, None), ("warning", warnings, sys.stderr)):
+        for line in lines:
+            say(text := printable(f"{kind}: {line}"), stream)
+            _TOLD.append(text)
+
+
+def take_told() -> list[str]:
+    """What was told since this was last asked."""
+    told = _TOLD.copy()
+    _TOLD.clear()
+    return told
 
 
 def prepare_process() -> None:
