@@ -114,10 +114,11 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
 
 
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
-    """Every picture of a finished run."""
+    """Every picture of a finished run, and its report."""
     from client import sample_rows
     from extra_utils.plots.curves import ATTACKER
     from extra_utils.plots.draw import draw_run
+    from extra_utils.plots.report import write_report
     from extra_utils.plots.run_data import readable
     from extra_utils.plots.style import save
     from extra_utils.utils import draw_samples
@@ -128,6 +129,7 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     rows = sample_rows(config, dataset)
     names = [readable(name) for name in dataset.info.class_names]
     save(draw_samples(rows, names, title, ATTACKER), run_dir / "samples.png")
+    say(f"report: {write_report(run_dir)}")
 
 
 def checked_config(arguments: Arguments, launcher: Launcher) -> tuple[Config, Places]:

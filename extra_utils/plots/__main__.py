@@ -6,6 +6,7 @@ from pathlib import Path
 from extra_utils.basics.errors import ENDINGS, prepare_process, report
 from extra_utils.plots.comparison import compare_runs
 from extra_utils.plots.draw import draw_run
+from extra_utils.plots.report import write_report
 
 USAGE = """\
 Draws a run's folder, or compares several; reads config.json and metrics.jsonl only.
@@ -24,6 +25,7 @@ def main(argv: list[str]) -> int:
     try:
         if len(folders) == 1:
             draw_run(folders[0])
+            write_report(folders[0])
         else:
             print(compare_runs(folders))
     except ENDINGS as error:
