@@ -17,7 +17,7 @@ from extra_utils.basics.files import write_whole
 from extra_utils.config.keys import GivenConfig, to_json
 from extra_utils.config.rules import resolve
 from extra_utils.plots.run_data import RunData, read_run
-from extra_utils.run.metrics import Row
+from extra_utils.run.metrics import SUMMARY_ROUNDS, Row
 
 NAME = "report.html"
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -73,14 +73,11 @@ def write_sweep_report(folder: Path, runs: list[Path]) -> Path:
     parts = [p(f"A sweep of {len(runs)} runs")]
     parts += [p(any(run.run["synthetic"] for run in known) and SYNTHETIC, "loud")]
     parts += [p(missing and f"{missing} of the {len(runs)} runs have not ended", "loud")]
-    parts += [
-        "<h2>Comparison</h2>",
-        *from_markdown(folder / "comparison.md"),
-    ]
+    parts += ["<h2>Comparison</h2>", *from_markdown(folder / "comparison.md")]
     parts += pictures(folder, {"comparison": alt})
     parts += ["<h2>Runs</h2>", table(["run", *(FIGURES[key] for key in COMPARED), "state"], lines)]
     setting = "\n".join(map(text, file_text(folder / "sweep.json").splitlines()))
-    parts += [*warnings(known), f"<h2>Setting</h2><pre>{setting}</pre>"]
+    parts += [*warnings(known), f"<h2>Setting</h2><pre>{setting or 'not kept'}</pre>"]
     parts += ["<h2>How to repeat it</h2>", p("Each run's page has its command.")]
     made = list(dict.fromkeys(pairs({"versions": run.run.get("versions")}) for run in known))
     parts += [p(f"The runs were made with {len(made)} versions:", "loud")] if len(made) > 1 else []
@@ -90,7 +87,7 @@ def write_sweep_report(folder: Path, runs: list[Path]) -> Path:
 def write_page(folder: Path, title: str, parts: Iterable[str]) -> Path:
     """Whole or not at all."""
     body = "\n".join([f"<h1>{text(title)}</h1>", *parts])
-    page = Template(file_text(TEMPLATE)).substitute(title=text(title), body=body)
+    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(title=text(title), body=body)
     write_whole(folder / NAME, page.encode())
     return folder / NAME
 
@@ -112,7 +109,7 @@ def figures(run: RunData) -> list[str]:
     """Of the last round and the summary, and folded of every round; no line of nulls."""
     columns = {f"after round {row['round']}": row for row in run.rounds[-1:]}
     if run.summary:
-        columns["mean of the last rounds"] = run.summary
+        columns[f"mean of {min(SUMMARY_ROUNDS, len(run.rounds) - 1)} rounds"] = run.summary
     rows = {key: [number(row, key) for row in columns.values()] for key in FIGURES}
     rows = {key: shown for key, shown in rows.items() if set(shown) != {NOTHING}}
     lines = [[str(row["round"]), *(number(row, key) for key in rows)] for row in run.rounds]
