@@ -35,6 +35,7 @@ FIGURES = {
 COMPARED = list(FIGURES)[:4]
 NOTHING = "-"
 MOST_ROUNDS = 12  # of a table that is not folded
+MOST_NAMED = 10  # clients that are named one by one
 FIRST_KEYS = ("type", "num_clients", "global_epochs", "defense", "attack", "seed")
 FOLDED_KEYS = ("name", "comment", "data_path", "output_dir")
 
@@ -67,7 +68,7 @@ def write_sweep_report(folder: Path, runs: list[Path]) -> Path:
             known.append(run := read_run(path))
             lines.append(run_line(path, run.summary or {}, state(run)))
         except ConfigError as error:
-            lines.append(run_line(path, {}, f"failed: {error}"))
+            lines.append(run_line(path, {}, f"failed: {str(error).removeprefix(f'{path}: ')}"))
     alt = "Curves of the settings' global models over the rounds; their figures are in the table."
     missing = len(runs) - len([run for run in known if run.summary])
     parts = [p(f"A sweep of {len(runs)} runs")]
@@ -165,8 +166,10 @@ def alt_texts(run: RunData) -> dict[str, str]:
 
 
 def clients(numbers: Iterable[int]) -> str:
-    found = ", ".join(map(str, sorted(numbers)))
-    return f"client{'s' * (',' in found)} {found}" if found else "nobody"
+    found = [str(number) for number in sorted(numbers)]
+    if len(found) > MOST_NAMED:
+        return f"{len(found)} clients"
+    return f"client{'s' * (len(found) > 1)} {', '.join(found)}" if found else "nobody"
 
 
 def flags(run: RunData) -> list[str]:

@@ -169,6 +169,8 @@ def test_pictures_are_inside_and_in_words_and_what_is_none_is_left_out(run: Path
     first, second = (image["alt"] for image in page.images)
     assert f"ends at {figure_of('accuracy', 3):.2f} % after round 3; attackers: client 2." in first
     assert second == "own_notes"
+    change_rows(run, client={"attacker": False})
+    assert "; attackers: nobody." in Page(write_report(run)).images[0]["alt"]
     assert {url[:5] for url in re.findall(r'(?:src|href)="([^"]*)"', page.source)} == {"data:"}
 
 
@@ -256,6 +258,7 @@ def test_a_sweep_has_its_table_and_each_run_as_it_stands(tmp_path: Path) -> None
     compared, states = (table for table in page.tables if table[0][0] == "run")
     assert compared == [["run", "accuracy %"], ["x|<y>", "20.50"], ["z", "-"]]
     assert "Differences to *a=1*." in page.text
+    assert "Differences to" not in str(page.tables)
     assert '{"sweep": {"a": ["<1>", 2]}}' in page.text
     assert page.links == {"a=1": "a%3D1/report.html"}
     assert "3 of the 4 runs have not ended" in page.text
@@ -264,8 +267,8 @@ def test_a_sweep_has_its_table_and_each_run_as_it_stands(tmp_path: Path) -> None
     assert [cell.removesuffix(" %") for cell in states[1][1:]] == [*summary, "finished"]
     assert states[2][1:] == [*"----", "round 3 of ?"]
     assert states[3][1:5] == states[4][1:5] == [*"----"]
-    assert states[3][5].startswith(f"failed: {runs[2]}: its run cannot be drawn")
-    assert states[4][5].startswith(f"failed: {runs[3]}: is not a run's folder")
+    assert states[3][5].startswith("failed: its run cannot be drawn: ")
+    assert states[4][5].startswith("failed: is not a run's folder: ")
     assert len(page.images) == 1
 
 
