@@ -40,9 +40,9 @@ FIRST_KEYS = ("type", "num_clients", "global_epochs", "defense", "attack", "seed
 FOLDED_KEYS = ("name", "comment", "data_path", "output_dir")
 
 
-def write_report(folder: Path) -> Path:
-    """The page of a run, ended or not. Raises ConfigError where it has no rows."""
-    run = read_run(folder)
+def write_report(folder: Path, run: RunData | None = None) -> Path:
+    """The page of a run, ended or not, read here or before. ConfigError where it has no rows."""
+    run = run or read_run(folder)
     attack, number = run.config["attack"], len(run.run["class_counts"])
     by = f"{attack.get('name')} by {clients(attack.get('clients', []))}" if attack else "no attack"
     parts = [p(f"{run.run['dataset']}, {number} clients, rule {run.rule}, {by}")]

@@ -7,31 +7,25 @@ from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("extra_utils", "federal_defense")  # with sources, beside those at the top
+SOURCES = ("*.py", "extra_utils/**/*.py", "federal_defense/**/*.py")
 PACKAGES = ("torch", "torchvision", "numpy")
-DIGITS = 12  # of the digest
 
 
 def versions(root: Path = ROOT) -> dict[str, str]:
     """Of all that a figure may depend on; without a commit where there is no checkout."""
     packages = {name: version(name) for name in PACKAGES}
-    found = {"python": platform.python_version(), **packages}
-    if commit := commit_of(root):
-        found["commit"] = commit
-    return {**found, "sources": sources_digest(root)}
+    commit = {"commit": found} if (found := commit_of(root)) else {}
+    return {"python": platform.python_version(), **packages, **commit, "sources": digest_of(root)}
 
 
-def sources_digest(root: Path = ROOT) -> str:
-    """Of the names and contents of all sources but the tests, wherever they lie."""
-    paths = [
-        *root.glob("*.py"),
-        *(path for name in FOLDERS for path in (root / name).rglob("*.py")),
-    ]
+def digest_of(root: Path = ROOT) -> str:
+    """Of the names and contents of all sources but the tests, wherever the project lies."""
     digest = hashlib.sha256()
-    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in paths):
-        content = path.read_bytes()
+    paths = (path for pattern in SOURCES for path in root.glob(pattern))
+    for path in sorted(paths, key=Path.as_posix):
+        name, content = path.relative_to(root).as_posix(), path.read_bytes()
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
-    return digest.hexdigest()[:DIGITS]
+    return digest.hexdigest()[:12]
 
 
 def commit_of(root: Path = ROOT) -> str:
@@ -46,15 +40,10 @@ def commit_of(root: Path = ROOT) -> str:
         shared = git / "commondir"
         common = git / shared.read_text().strip() if shared.is_file() else git
         head = (git / "HEAD").read_text().strip()
-        name = head.removeprefix("ref:").strip()
-        if name != head:
-            loose = common / name
-            head = loose.read_text().strip() if loose.is_file() else _packed(common, name)
-    except (OSError, ValueError):
+        if (name := head.removeprefix("ref:").strip()) != head:
+            is_loose = (common / name).is_file()
+            lines = (common / (name if is_loose else "packed-refs")).read_text().splitlines()
+            head = next(line.split()[0] for line in lines if is_loose or line.endswith(f" {name}"))
+    except (OSError, ValueError, StopIteration, IndexError):
         return ""
     return head if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", head) else ""
-
-
-def _packed(common: Path, name: str) -> str:
-    lines = (common / "packed-refs").read_text().splitlines()
-    return next((line.split()[0] for line in lines if line.endswith(f" {name}")), "")

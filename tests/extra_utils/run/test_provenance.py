@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.run.provenance import PACKAGES, commit_of, sources_digest, versions
+from extra_utils.run.provenance import PACKAGES, commit_of, digest_of, versions
 
 IDENTITY = {
     f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
@@ -49,17 +49,17 @@ def test_versions_name_what_computes(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_of_the_sources_names_and_contents_alone(tmp_path: Path) -> None:
-    one = sources_digest(write(tmp_path / "one", FILES))
+    one = digest_of(write(tmp_path / "one", FILES))
     assert len(one) == 12
     assert int(one, 16) >= 0
-    assert sources_digest(write(tmp_path / "two", OTHERS | dict(reversed(FILES.items())))) == one
+    assert digest_of(write(tmp_path / "two", OTHERS | dict(reversed(FILES.items())))) == one
     changes = [
         FILES | {"main.py": "0"},
         {"main.py": "1", "extra_utils/run/c.py": "2", "federal_defense/b.py": "3"},
         {"main.py": "1", "federal_defense/b.py": "3"},
         FILES | {"extra_utils/run/a.py": "", "federal_defense/b.py": "32"},
     ]
-    others = {sources_digest(write(tmp_path / str(n), c)) for n, c in enumerate(changes)}
+    others = {digest_of(write(tmp_path / str(n), c)) for n, c in enumerate(changes)}
     assert len(others - {one}) == len(changes)
 
 
