@@ -63,6 +63,7 @@ def compare_all(
 ) -> None:
     """All runs of a sweep, side by side, and then in one table and figure, and what is ``more``."""
     from extra_utils.plots.comparison import compare_sweep
+    from extra_utils.plots.report import write_sweep_report
     from extra_utils.run.sweep import Steps, carry_out_all, hint, num_jobs, plan_runs, sweep_folder
 
     if launcher.world_size is not None:
@@ -76,6 +77,7 @@ def compare_all(
         print(compare_sweep(folder, sweep.combinations, baseline))
         if text := more(folder):
             print(f"\n{text}")
+        say(f"report: {write_sweep_report(folder, [folder / run.name for run in runs])}")
     say(f"run folder: {folder}")
     if failures:
         raise RunFailed("\n".join([*failures, hint(folder)]))
@@ -121,7 +123,7 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     # rank 0 alone writes and speaks
     recorder: MainRecorder | SilentRecorder = SilentRecorder(ranks)
     if ranks.is_main:
-        recorder = MainRecorder(ranks, config, job.run_dir, done, whose)
+        recorder = MainRecorder(ranks, job, done, whose)
     observer = recorder.observer
     clients = Clients(config, dataset, model, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
@@ -146,9 +148,10 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
 
 
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
-    """Every picture of a finished run."""
+    """Every picture of a finished run, and its report."""
     from client import sample_rows
     from extra_utils.plots.draw import draw_run
+    from extra_utils.plots.report import write_report
     from extra_utils.plots.run_data import read_run
     from extra_utils.plots.style import ATTACKER, add_head, in_lines, save
     from extra_utils.processes.child import beside
@@ -161,6 +164,7 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
         figure = draw_samples(sample_rows(config, dataset), names, ATTACKER)
         add_head(figure, f"{drawn.title}, labels trained on", drawn.setting)
         save(figure, run_dir / "samples.png")
+    say(f"report: {write_report(run_dir, drawn)}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from extra_utils.config.keys import HINTS
+from extra_utils.run.provenance import versions
 from federal_defense.attacks import ATTACKS
 from federal_defense.rules.table import DEFENSES
 from tests.helpers import (
@@ -32,7 +33,7 @@ from tests.helpers import (
 FILES = {
     "accuracy.png", "checkpoint.pth", "class_indices.json", "class_mean.png", "config.json",
     "confusion_matrix.png", "loss.png", "metrics.jsonl", "model.pth", "partition.png",
-    "samples.png",
+    "report.html", "samples.png",
 }  # fmt: skip
 FLIP = {"name": "label_flip", "clients": [2], "source": 1, "target": 4}
 
@@ -143,8 +144,12 @@ def test_without_a_terminal_there_is_one_line_a_round(finished_run: Path, tmp_pa
         "--world_size=2", "--num_clients=2", "--clients_per_round=2",
     )  # fmt: skip
     lines = done.stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines[:-1]] == ["round 0/2", "round 1/2", "round 2/2"]
-    assert all(re.search(r"accuracy \d+\.\d\d %  loss \d", line) for line in lines[:-1])
+    assert [line.split("  ")[0] for line in lines[:-2]] == ["round 0/2", "round 1/2", "round 2/2"]
+    assert all(re.search(r"accuracy \d+\.\d\d %  loss \d", line) for line in lines[:-2])
+    assert lines[-2:] == [
+        f"report: {tmp_path / 'r' / 'report.html'}",
+        f"run folder: {tmp_path / 'r'}",
+    ]
     assert "source recall" not in done.stdout
     assert read_rows(tmp_path / "r", "round")[1]["source_recall"] is None
     assert len(read_rows(tmp_path / "r", "point")) == 2 * 2 * 2
@@ -205,6 +210,22 @@ def test_without_a_config_the_main_job_runs_wherever_one_is(
     again = run_main(f"--resume={tmp_path / 'r'}")
     assert again.returncode == 0, again.stderr
     assert "as none was given" not in again.stdout
+
+
+def test_the_first_row_keeps_the_warnings_and_what_the_run_was_made_with(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    """But not the advice on cores, since the row is the same on any number of processes."""
+    config, run_dir = f"--config={finished_run / 'config.json'}", tmp_path / "r"
+    options = ["--image_size=32", "--attack.start_round=9", "--global_epochs=1"]
+    done = run_main(config, f"--run_dir={run_dir}", *options)
+    assert done.returncode == 0, done.stderr
+    (run,) = read_rows(run_dir, "run")
+    said = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert run["warnings"] == said
+    assert [warning.split(": ")[2] for warning in said] == ["image_size", "attack.start_round"]
+    assert run["versions"] == versions()
+    assert read_rows(finished_run, "run")[0]["warnings"] == []
 
 
 def test_a_typo_is_found_before_torch_is_imported() -> None:

@@ -10,6 +10,7 @@ from typing import NoReturn, TextIO
 
 LOST_OUTPUT = 120  # Python's own status where what was said could not be written
 SHOWN_LENGTH = 60  # a longer value is cut in messages
+TOLD: list[str] = []  # by this process, and not taken yet
 
 
 class ConfigError(ValueError):
@@ -53,11 +54,18 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
 
 def tell(notes: Iterable[str], warnings: Iterable[str]) -> None:
-    """Says them all, each on a line of its own."""
-    for note in notes:
-        say(f"note: {note}")
-    for warning in warnings:
-        say(f"warning: {warning}", sys.stderr)
+    """Says them all, each on a line of its own, and keeps them for the run that they are of."""
+    for kind, lines, stream in (("note", notes, None), ("warning", warnings, sys.stderr)):
+        for line in lines:
+            say(text := printable(f"{kind}: {line}"), stream)
+            TOLD.append(text)
+
+
+def take_told() -> list[str]:
+    """What was told since this was last asked."""
+    told = TOLD.copy()
+    TOLD.clear()
+    return told
 
 
 def prepare_process() -> None:

@@ -9,6 +9,7 @@ from extra_utils.basics.errors import ENDINGS, ConfigError, prepare_process, rep
 from extra_utils.config.command_line import COMMAND_LINE
 from extra_utils.plots.comparison import compare_runs
 from extra_utils.plots.draw import draw_run
+from extra_utils.plots.report import write_report
 from extra_utils.plots.run_data import say_once
 from extra_utils.plots.style import FORMATS
 from extra_utils.run.metrics import FILE_NAME
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
         if is_watch:
             watch(folders[0], formats)
         elif len(folders) == 1:
-            draw_run(folders[0], formats)
+            write_report(folders[0], draw_run(folders[0], formats))
         else:
             print(compare_runs(folders, formats))
     except ENDINGS as error:

@@ -7,7 +7,7 @@ and all ranks run the same function. torch is imported when the ranks start.
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ class Job:
 
     config: Config
     run_dir: Path
+    told: list[str] = field(default_factory=list)  # the warnings before it began
 
     def hint(self) -> str:
         """How to go on; nothing where the folder is gone, or no checkpoint was to be kept."""

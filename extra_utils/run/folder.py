@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from extra_utils.basics.errors import ConfigError, describe_os_error, show
+from extra_utils.basics.errors import ConfigError, describe_os_error, show, take_told
 from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, write_whole
 from extra_utils.config.command_line import Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
@@ -43,7 +43,7 @@ def run_folder(
     is_resumed = known is not None and (Path(known) / "config.json").exists()
     run_dir = Path(known) if known and is_resumed else make_run_folder(config, arguments.run_dir)
     config = with_absolute_paths(config)
-    job: Job | None = Job(config, run_dir)
+    job: Job | None = Job(config, run_dir, take_told())
     with used_alone(run_dir):
         if not is_resumed:
             check_empty(run_dir)  # once more: another run may have begun and ended meanwhile

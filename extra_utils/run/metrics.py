@@ -40,7 +40,8 @@ SCHEMA: dict[str, Keys] = {
         "shard_sizes": (list[CountOrZero], "training images of each client"),
         "class_counts": (list[list[CountOrZero]], "training images of each client by class"),
         "threads_per_process": (Count, "torch threads of each rank"),
-        "versions": (dict, "of `python`, `torch`, `torchvision` and `numpy`"),
+        "versions": (dict, "of `python`, packages, git `commit`, and a digest of the `sources`"),
+        "warnings": (list[str], "and notes, as they were said before the run began"),
     },
     "point": {
         "round": (Count, "in which a local model trains"),

@@ -1,25 +1,24 @@
 """Rank 0 writes the run down: metrics.jsonl, checkpoint.pth and model.pth."""
 
-import platform
 import statistics
 import time
 from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from extra_utils.aggregation.messages import ClientReport, RoundResult
 from extra_utils.basics.files import write_whole
-from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import num_parameters
 from extra_utils.my_dataset import Dataset
+from extra_utils.processes.launch import Job
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import Identity, checkpoint_beside, save_model
 from extra_utils.run.metrics import Row
 from extra_utils.run.progress import Observer, Progress
+from extra_utils.run.provenance import versions
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
@@ -29,17 +28,15 @@ PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds
 class MainRecorder:
     """Writes the run down, and feeds the bars."""
 
-    def __init__(
-        self, ranks: Ranks, config: Config, run_dir: Path, done: int | None, identity: Identity
-    ) -> None:
+    def __init__(self, ranks: Ranks, job: Job, done: int | None, identity: Identity) -> None:
         """``done``: the last round of a run that goes on, None for a new one. ``identity``: what
         its checkpoints are kept with."""
-        self._ranks, self._config, self._run_dir = ranks, config, run_dir
-        self._identity = identity
-        self.observer = Progress(ranks.heartbeat, config.global_epochs, done or 0)
+        self._ranks, self._config, self._run_dir = ranks, job.config, job.run_dir
+        self._told, self._identity = job.told, identity
+        self.observer = Progress(ranks.heartbeat, job.config.global_epochs, done or 0)
         self._stopwatch = Stopwatch()
         self.lap = self._stopwatch.lap
-        rows = [] if done is None else metrics.cut_metrics(run_dir, done)
+        rows = [] if done is None else metrics.cut_metrics(job.run_dir, done)
         self._rounds = [row for row in rows if row["kind"] == "round"]
 
     def begin(
@@ -66,6 +63,7 @@ class MainRecorder:
             class_counts=counts,
             threads_per_process=self._config.threads_per_process,
             versions=versions(),
+            warnings=self._told,
         )
         metrics.append_rows(self._run_dir, [run])
         self.end_round(0, model, evaluation, None)
@@ -190,9 +188,3 @@ def mean(values: list[Any]) -> Any:
     if there and isinstance(there[0], dict):
         return {key: mean([value[key] for value in there]) for key in there[0]}
     return statistics.fmean(there) if there else None
-
-
-def versions() -> dict[str, str]:
-    """Of all that a figure may depend on."""
-    packages = {name: version(name) for name in ("torch", "torchvision", "numpy")}
-    return {"python": platform.python_version(), **packages}

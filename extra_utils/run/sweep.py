@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, printable, report, say
+from extra_utils.basics.errors import ENDINGS, TOLD, ConfigError, printable, report, say, take_told
 from extra_utils.basics.files import used_alone, write_whole
 from extra_utils.config.command_line import COMMAND_LINE, Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
@@ -27,8 +27,9 @@ from extra_utils.processes.machine import available_cores
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
 from extra_utils.run.metrics import read_metrics
 from extra_utils.run.progress import round_text
+from extra_utils.run.provenance import versions
 
-LAST_FILE = "samples.png"  # that a run writes
+LAST_FILE = "report.html"  # that a run writes
 CarryOut = Callable[[Config, Path, Arguments], None]
 
 
@@ -46,22 +47,24 @@ class Planned(NamedTuple):
     name: str  # of its folder
     config: Config
     data: Path
+    told: list[str]  # its notes and warnings
 
 
 def plan_runs(sweep: Sweep, tables: Tables, steps: Steps) -> list[Planned]:
     """All runs. Raises ConfigError where one is wrong, and says which; says each note once."""
-    checked: list[tuple[str, Config, Places]] = []
+    checked: list[tuple[str, Config, Places, list[str]]] = []
     runs, heard = [], Counter[tuple[bool, str]]()
     for name, choice, _ in sweep.combinations:
         with _hearing(heard), _naming(name):
             given, places = read_choice(sweep.path, choice, sweep.where, tables)
-            checked.append((name, with_absolute_paths(steps.check(given, places)), places))
-    for name, config, places in checked:
+            config = with_absolute_paths(steps.check(given, places))
+        checked.append((name, config, places, take_told()))
+    for name, config, places, told in checked:
         with _hearing(heard), _naming(name):
             data = steps.prepare(config, places)
         # the result does not depend on the number of processes, but for what all step together
         alone = config if config.syncBN else replace(config, world_size=1)
-        runs.append(Planned(name, alone, data))
+        runs.append(Planned(name, alone, data, [*told, *take_told()]))
     for (is_warning, line), number in heard.items():
         some = "" if number == len(runs) else f" (in {number} of {len(runs)} runs)"
         print(line + some, file=sys.stderr if is_warning else sys.stdout, flush=True)
@@ -127,6 +130,7 @@ def hint(folder: Path) -> str:
 def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
     """One run, from its beginning or from its checkpoint on; its exit status."""
     place = str(folder)
+    TOLD.extend(run.told)
     is_begun = (folder / "config.json").exists()
     try:
         options = Arguments(resume=place) if is_begun else Arguments(run_dir=place)
@@ -163,8 +167,6 @@ def _check_same(folder: Path, config: Config) -> None:
 
 def _made_otherwise(folder: Path, names: list[str]) -> str:
     """Which runs were made with other sources or versions than there are now; "" for none."""
-    from extra_utils.run.recorder import versions
-
     now, found = versions(), []
     for name in names:
         rows, _ = read_metrics(folder / name)

@@ -23,7 +23,7 @@ from extra_utils.run.metrics import (
     make_row,
     read_metrics,
 )
-from extra_utils.run.recorder import Stopwatch, attack_rates, detection, summarize, versions
+from extra_utils.run.recorder import Stopwatch, attack_rates, detection, summarize
 from extra_utils.training.evaluation import Evaluation
 from tests.helpers import read_rows
 
@@ -260,7 +260,3 @@ def test_a_rounds_parts_sum_to_the_round(monkeypatch: pytest.MonkeyPatch) -> Non
     assert seconds == {"train": 2.5, "aggregate": 0, "evaluate": 0, "save": 1.0}
     stopwatch.lap("evaluate")
     assert stopwatch.restart()["evaluate"] == 5.5
-
-
-def test_versions_name_what_computes() -> None:
-    assert set(versions()) == {"python", "torch", "torchvision", "numpy"}

@@ -14,6 +14,7 @@ from extra_utils.aggregation.messages import ClientReport, Point, RoundResult
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
+from extra_utils.processes.launch import Job
 from extra_utils.processes.machine import process_context
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import NAME, load_checkpoint
@@ -25,12 +26,13 @@ FLIP = AttackConfig(
     name="label_flip", clients=[1], start_round=2, parameters={"source": 0, "target": 1}
 )
 WHOSE = {"seed": 0}
+TOLD = ["warning: nobody attacks"]
 
 
 def make_recorder(folder: Path, done: int | None = None, **keys: Any) -> MainRecorder:
     ranks = Ranks(0, 1, Heartbeats(process_context(), 1).writer(0))
     config = make_config(global_epochs=5, attack=FLIP, defense=DEFENSE, **keys)
-    return MainRecorder(ranks, config, folder, done, WHOSE)
+    return MainRecorder(ranks, Job(config, folder, TOLD), done, WHOSE)
 
 
 DEFENSE = make_config().defense
@@ -175,7 +177,8 @@ def test_after_a_resume_seconds_and_bytes_begin_again_and_the_summary_goes_on(
     (summary,) = read_rows(tmp_path, "summary")
     assert summary["accuracy"] == 50 + 4  # of rounds 3, 4 and 5, of which one was before
     assert summary["confusion_matrix"] == [[5, 45], [0, 50]]
-    assert len(read_rows(tmp_path, "run")) == 1
+    (run,) = read_rows(tmp_path, "run")
+    assert run["warnings"] == TOLD
     saved = torch.load(tmp_path / "model.pth", weights_only=True)
     assert saved["weight"].item() == 5
 
