@@ -222,7 +222,8 @@ def test_two_sweeps_in_one_folder_do_not_mix(sweep: Swept) -> None:
 
 def test_a_narrow_terminal_has_the_table_one_cell_a_line(sweep: Swept) -> None:
     command = f"stty cols 40; exec $PYTHON main.py --resume {sweep[0]}"
-    env = os.environ | {"PYTHON": shutil.which("python") or "python3"}
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    env |= {"PYTHON": shutil.which("python") or "python3"}
     done = subprocess.run(
         ["script", "-qec", command, "/dev/null"], env=env, capture_output=True, text=True
     )

@@ -5,6 +5,7 @@ Honest draws are the same whatever attacks and defends, so settings are compared
 
 import json
 import shutil
+import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,13 +38,16 @@ COLUMNS = {
     "loss": "loss",
     "source_recall": "source recall %",
     "attack_success_rate": "attack success %",
+    "recall": "attackers found %",
+    "precision": "flags that are right %",
+    "flagged": "honest clients flagged %",
 }
 PAIRED = ("accuracy", "source_recall")  # columns of which the difference is told
 NOTES = (
     f"Means of the last {SUMMARY_ROUNDS} rounds, over n seeds with the sample standard deviation."
 )
 PAIRED_NOTES = (
-    '"less {}": the difference to the run of the same seed with it, a mean over the seeds with '
+    ' "less {}": the difference to the run of the same seed with it, a mean over the seeds with '
     "half the 95 % interval (Student's t)."
 )
 
@@ -56,7 +60,8 @@ class Group(NamedTuple):
     choice: dict[str, str]  # of a sweep: by key the value that this setting has of several
 
     def spread(self, key: str) -> Spread | None:
-        return spread_of(run.summary[key] for run in self.runs if run.summary)
+        """Over the runs that have come to their end, in percent but for the loss."""
+        return spread_of(figures_of(run)[key] for run in self.runs if run.summary)
 
     def less(self, other: "Group | None", key: str) -> Difference | None:
         """The paired difference to another group's runs of the same seeds."""
@@ -67,6 +72,17 @@ class Group(NamedTuple):
             for group in (self, other)
         )
         return difference_of((mine[seed], others[seed]) for seed in mine.keys() & others.keys())
+
+
+def figures_of(run: RunData) -> dict[str, float | None]:
+    """A finished run's figures over its last rounds, by column."""
+    assert run.summary is not None
+    last = run.clients[-1]["round"] - SUMMARY_ROUNDS if run.clients else 0
+    honest = [row for row in run.clients if row["round"] > last and not row["attacker"]]
+    flags = [row["flagged"] for row in honest if row["flagged"] is not None]
+    flagged = 100 * statistics.fmean(flags) if flags else None
+    found = {**run.summary, **run.summary.get("detection", {}), "flagged": flagged}
+    return {key: found.get(key) for key in COLUMNS}
 
 
 def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
@@ -95,7 +111,8 @@ def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) 
         title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
         found.setdefault(title, Group(title, [], shown)).runs.append(run)
     groups = list(found.values())
-    table, notes = cells(groups, baseline), notes_of(baseline)
+    table = cells(groups, baseline)
+    notes = NOTES + (PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
     text = "\n\n".join([markdown(table), notes, *late])
     write_whole(folder / "comparison.md", (text + "\n").encode("utf-8", "backslashreplace"))
     content = json.dumps(as_json(groups, baseline), indent=2) + "\n"
@@ -139,20 +156,29 @@ def partner(group: Group, groups: list[Group], baseline: Part | None) -> Group |
 
 
 def cells(groups: list[Group], baseline: Part | None) -> list[list[str]]:
-    """The table: its head, and a row for each setting."""
-    head = ["setting", "n", *COLUMNS.values()]
+    """The table: its head, and a row for each setting; figures that no run has are left out."""
+    spreads = {key: [group.spread(key) for group in groups] for key in COLUMNS}
+    shown = [key for key in COLUMNS if any(spreads[key])]
+    if "recall" not in shown:  # without attackers no flag can be right
+        shown = [key for key in shown if key != "precision"]
+    paired = [key for key in PAIRED if baseline and key in shown]
+    head = ["setting", "n", *(COLUMNS[key] for key in shown)]
+    head += [f"{COLUMNS[key]} less {part_of(*baseline)}" for key in paired if baseline]
     rows = []
-    for group in groups:
-        spreads = [group.spread(key) for key in COLUMNS]
-        row = [group.name, str(len(group.runs)), *(s.text(2) if s else "-" for s in spreads)]
-        other = partner(group, groups, baseline)
-        for key in PAIRED if baseline else ():
-            found = group.less(other, key)
-            row.append(f"{found.text(2)} (n = {found.n})" if found else "-")
-        rows.append(row)
-    if baseline:
-        head += [f"{COLUMNS[key]} less {part_of(*baseline)}" for key in PAIRED]
+    for number, group in enumerate(groups):
+        own, other = [spreads[key][number] for key in shown], partner(group, groups, baseline)
+        row = [
+            group.name,
+            str(len(group.runs)),
+            *(text_of(*each) for each in zip(shown, own, strict=True)),
+        ]
+        differences = [group.less(other, key) for key in paired]
+        rows.append(row + [f"{d.text()} (n = {d.n})" if d else "-" for d in differences])
     return [head, *rows]
+
+
+def text_of(key: str, spread: Spread | None) -> str:
+    return spread.text(2 if key == "loss" else 1) if spread else "-"
 
 
 def as_json(groups: list[Group], baseline: Part | None) -> dict[str, Any]:
@@ -160,17 +186,11 @@ def as_json(groups: list[Group], baseline: Part | None) -> dict[str, Any]:
     rows = []
     for group in groups:
         other = partner(group, groups, baseline)
-        spreads = {key: group.spread(key) for key in COLUMNS}
-        less = {key: group.less(other, key) for key in PAIRED}
-        own = {"setting": group.name, "runs": [run.folder.name for run in group.runs]}
-        figures = {key: s._asdict() if s else None for key, s in spreads.items()}
-        differences = {key: d._asdict() if d else None for key, d in less.items()}
-        rows.append(own | figures | {"less": differences})
+        own: dict[str, Any] = {"setting": group.name, "runs": [r.folder.name for r in group.runs]}
+        own |= {key: s and s._asdict() for key in COLUMNS for s in [group.spread(key)]}
+        less = {key: d and d._asdict() for key in PAIRED for d in [group.less(other, key)]}
+        rows.append(own | {"less": less})
     return {"baseline": baseline and part_of(*baseline), "rows": rows}
-
-
-def notes_of(baseline: Part | None) -> str:
-    return NOTES + (" " + PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
 
 
 def markdown(found: list[list[str]]) -> str:
@@ -199,11 +219,15 @@ def draw(groups: list[Group]) -> Figure:
         axes.grid(alpha=0.3)
         if not axes.lines:
             axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
-    parts = runs[0].setting.split(SEPARATOR)
-    shared = [part for part in parts if all(part in run.setting.split(SEPARATOR) for run in runs)]
     title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in runs}))}"
-    style.arrange(figure, title, SEPARATOR.join(shared))
+    style.arrange(figure, title, shared_setting(runs))
     return figure
+
+
+def shared_setting(runs: list[RunData]) -> str:
+    """What the runs have in common, in a few words."""
+    parts = [run.setting.split(SEPARATOR) for run in runs]
+    return SEPARATOR.join(part for part in parts[0] if all(part in own for own in parts))
 
 
 def draw_group(axes: Axes, group: Group, key: str, number: int) -> None:

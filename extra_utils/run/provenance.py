@@ -1,8 +1,9 @@
 """What a run was made with: versions, the project's commit, and a digest of its sources."""
 
+import contextlib
 import hashlib
 import platform
-import re
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -29,21 +30,9 @@ def digest_of(root: Path = ROOT) -> str:
 
 
 def commit_of(root: Path = ROOT) -> str:
-    """The commit that is checked out, read without git; "" where none is found.
-
-    Source: gitrepository-layout(5).
-    """
-    try:
-        git = root / ".git"
-        if git.is_file():  # of a worktree, which shares its branches with others
-            git = root / git.read_text().removeprefix("gitdir:").strip()
-        shared = git / "commondir"
-        common = git / shared.read_text().strip() if shared.is_file() else git
-        head = (git / "HEAD").read_text().strip()
-        if (name := head.removeprefix("ref:").strip()) != head:
-            is_loose = (common / name).is_file()
-            lines = (common / (name if is_loose else "packed-refs")).read_text().splitlines()
-            head = next(line.split()[0] for line in lines if is_loose or line.endswith(f" {name}"))
-    except (OSError, ValueError, StopIteration, IndexError):
-        return ""
-    return head if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", head) else ""
+    """The commit that is checked out; "" where there is no checkout, or no git."""
+    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+    with contextlib.suppress(OSError):
+        if (root / ".git").exists():
+            return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    return ""

@@ -1,4 +1,4 @@
 """Every defence in every setting.
 
-May import: basics, config, processes, run, plots, rules, main.
+May import: basics, config, processes, run, plots, attacks, rules, main.
 """

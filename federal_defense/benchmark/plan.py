@@ -8,9 +8,8 @@ from extra_utils.config.keys import Config
 from extra_utils.config.reader import read_choice
 from extra_utils.config.rules import resolve
 from extra_utils.config.sweep import Combination, Sweep, part_of
+from federal_defense.attacks import with_drawn_attackers
 from federal_defense.rules.table import TABLES, check_bounds
-
-TOLD = ("krum", "multi_krum", "trimmed_mean")
 
 
 class Cell(NamedTuple):
@@ -47,8 +46,7 @@ def make_plan(sweep: Sweep) -> Plan:
     where = sweep.where | {"defense.f": "the benchmark", "defense.beta": "the benchmark"}
     cells, kept, clean = [], [], {}
     for name, choice, texts in sweep.combinations:
-        given, _ = read_choice(sweep.path, choice, where, TABLES)
-        config = resolve(given)
+        config = resolve(read_choice(sweep.path, choice, where, TABLES)[0])
         told = told_to(config)
         shown = {key: text for key, text in texts.items() if not key.startswith("defense")}
         rule = " ".join(text for key, text in texts.items() if key.startswith("defense"))
@@ -56,8 +54,7 @@ def make_plan(sweep: Sweep) -> Plan:
         clean[title] = title_of(config, shown | {"attack.fraction": "0"})
         cell = Cell(name, title, rule or config.defense.name, "")
         try:
-            with_told, _ = read_choice(sweep.path, choice | told, where, TABLES)
-            check_bounds(resolve(with_told))
+            check_bounds(resolve(read_choice(sweep.path, choice | told, where, TABLES)[0]))
         except WrongKey as wrong:
             cell = cell._replace(refused=wrong.text)
         else:
@@ -71,20 +68,11 @@ def make_plan(sweep: Sweep) -> Plan:
 
 def told_to(config: Config) -> dict[str, Any]:
     """The key that tells the rule how many attack, such as `defense.f`."""
-    n = config.num_clients
-    if config.defense.name not in TOLD:
-        return {}
-    found = num_attackers(config)
-    is_share = config.defense.name == "trimmed_mean"
-    return {"defense.beta": found / n} if is_share else {"defense.f": found}
-
-
-def num_attackers(config: Config) -> int:
-    attack = config.attack
-    if attack is None:
-        return 0
-    whole = attack.fraction is None
-    return len(attack.clients) if whole else round((attack.fraction or 0) * config.num_clients)
+    attack = with_drawn_attackers(config).attack
+    found = len(attack.clients) if attack else 0
+    if config.defense.name == "trimmed_mean":
+        return {"defense.beta": found / config.num_clients}
+    return {"defense.f": found} if config.defense.name in ("krum", "multi_krum") else {}
 
 
 def title_of(config: Config, shown: dict[str, str]) -> str:

@@ -221,6 +221,9 @@ def test_the_comparison_is_the_mean_of_the_seeds_and_a_band_from_least_to_larges
             at = corners[corners[:, 0] == number, 1]
             assert (at.min(), at.max()) == (means[number] - 4, means[number] + 6)
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == "| setting | n | accuracy % | loss | source recall % | attack success % |"
-    assert out[2] == "| tiny | 3 | 24.50 ± 5.29 | 7.50 ± 5.29 | 64.50 ± 5.29 | 84.50 ± 5.29 |"
-    assert out[3] == "| other | 1 | 20.50 | 3.50 | 60.50 | 80.50 |"
+    heads = ["accuracy %", "loss", "source recall %", "attack success %"]
+    assert out[0] == f"| setting | n | {' | '.join(heads)} | honest clients flagged % |"
+    figures = "24.5 ± 5.3 | 7.50 ± 5.29 | 64.5 ± 5.3 | 84.5 ± 5.3"
+    flagged = f"{100 * 2 / 6:.1f}"  # client 3 in round 2 and client 0 in round 3
+    assert out[2] == f"| tiny | 3 | {figures} | {flagged} ± 0.0 |"
+    assert out[3] == f"| other | 1 | 20.5 | 3.50 | 60.5 | 80.5 | {flagged} |"

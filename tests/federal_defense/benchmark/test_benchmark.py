@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from extra_utils.plots.comparison import figures_of
 from extra_utils.plots.run_data import read_run
-from federal_defense.benchmark.results import figures_of
 from tests.helpers import TINY, run_module, write_config
 
 MODULE = "federal_defense.benchmark"
+RULES = ("| mean", "| krum", "| oracle", "| median")
 
 
 def write_run(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -48,6 +49,7 @@ def test_a_runs_figures_are_those_of_its_last_rounds(tmp_path: Path) -> None:
     write_run(tmp_path / "run", [run, *rows, summary])
     assert figures_of(read_run(tmp_path / "run")) == {
         "accuracy": 50.0,
+        "loss": 1.0,
         "source_recall": 40.0,
         "attack_success_rate": 3.0,
         "precision": 75.0,
@@ -68,12 +70,13 @@ def test_it_runs_every_cell_once_and_goes_on_where_it_stopped(
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "out" / "benchmark.md").read_text()
     assert text in done.stdout
-    assert text.startswith("SYNTHETIC images: model_name net, num_clients 5, num_train 300, ")
-    lines = [line for line in text.splitlines() if line.startswith("| `")]
-    assert [line.split("`")[1] for line in lines] == ["mean", "krum", "oracle"] * 2
-    assert lines[4].startswith("| `krum` | krum needs n >= 2f+3, got n=5, f=2 |")
+    assert text.startswith("SYNTHETIC images: ")
+    assert "Means of the last 3 rounds, over n seeds" in text
+    lines = [line for line in text.splitlines() if line.startswith(RULES)]
+    assert [line.split(" | ")[0][2:] for line in lines] == ["mean", "krum", "oracle"] * 2
+    assert lines[4].startswith("| krum | krum needs n >= 2f+3, got n=5, f=2 |")
     attacked = lines[5].split(" | ")
-    assert attacked[4:] == ["100.0", "100.0", "0.0 |"]  # the oracle finds all, and nobody else
+    assert attacked[-3:] == ["100.0", "100.0", "0.0 |"]  # the oracle finds all, and nobody else
     assert len(list((tmp_path / "out").glob("*/model.pth"))) == 5
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 10_000
     again = run_module(*command, timeout=120)
@@ -94,7 +97,7 @@ def test_a_run_that_ends_early_is_named_and_the_others_go_on(tmp_path: Path) -> 
     assert "error: attack.fraction=0.4,defense=median: " in done.stderr
     assert "client 1's attack is too large" in done.stderr
     text = (tmp_path / "o" / "benchmark.md").read_text()
-    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    lines = [line for line in text.splitlines() if line.startswith(RULES)]
     assert ["not run to its end" in line for line in lines] == [True, True, False, False]
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from extra_utils.basics.spread import Spread
 from extra_utils.config.sweep import Sweep
+from extra_utils.plots.comparison import Group
+from extra_utils.plots.run_data import RunData
 from federal_defense.benchmark.plan import Cell, Plan
-from federal_defense.benchmark.results import COLUMNS, Figures, Results, draw, tables
+from federal_defense.benchmark.results import Groups, draw, tables
 
 TITLES = [
     f"{partition}, {attack}"
@@ -26,35 +27,47 @@ CELLS = [
 PLAN = Plan(SWEEP, CELLS, {TITLES[1]: TITLES[0], TITLES[3]: TITLES[2]})
 
 
-def make_figures(start: float) -> Figures:
-    """By column start, start + 1 and so on, with a deviation of a tenth of each."""
-    return {key: Spread(start + n, (start + n) / 10, 2) for n, key in enumerate(COLUMNS)}
+KEYS = ("accuracy", "source_recall", "attack_success_rate")
 
 
-RESULTS: Results = {
-    ("iid, no attack", "mean"): make_figures(10),
-    ("iid, 4 of 10 attack", "mean"): make_figures(20),
-    ("iid, 4 of 10 attack", "oracle"): make_figures(30),
-    ("dirichlet, 4 of 10 attack", "oracle"): make_figures(40),
+def make_run(start: float, sign: int, is_attacked: bool) -> RunData:
+    """By key start, start + 1 and so on, and by sign 1, 2 and so on more; one in two is flagged."""
+    found = {key: start + n + sign * (n + 1) for n, key in enumerate(KEYS)}
+    detection = {"recall": start + 4.0 if is_attacked else None, "precision": start + 5.0}
+    clients = [{"round": 1, "client": c, "attacker": False, "flagged": c > 0} for c in (0, 1)]
+    summary = found | {"loss": start + 9 + 0.04 * sign, "detection": detection}
+    return RunData(Path(), {}, {}, [], clients, [], summary)
+
+
+def make_group(rule: str, start: float, *, is_attacked: bool = True) -> Group:
+    """Means are start + n, and deviations sqrt(2) x (n + 1)."""
+    return Group(rule, [make_run(start, sign, is_attacked) for sign in (-1, 1)], {})
+
+
+GROUPS: Groups = {
+    (TITLES[0], "mean"): make_group("mean", 10, is_attacked=False),
+    (TITLES[1], "mean"): make_group("mean", 20),
+    (TITLES[1], "oracle"): make_group("oracle", 30),
+    (TITLES[3], "oracle"): make_group("oracle", 40),
 }
 
 
 def test_each_figure_stands_under_its_heading() -> None:
-    clean, attacked, _, unequal = (table.splitlines() for table in tables(PLAN, RESULTS))
-    heads = [text.split(" %")[0] for text in COLUMNS.values()]
-    assert heads[:3] == ["accuracy", "source recall", "attack success"]
-    assert heads[3:] == ["attackers found", "flags that are right", "honest clients flagged"]
-    titles = ["iid, no attack", *(COLUMNS[k] for k in COLUMNS if k not in ("recall", "precision"))]
-    assert clean[0] == f"| {' | '.join(titles)} |"
-    assert clean[1].count("---") == 5
-    assert clean[2] == "| `mean` | 10.0 ± 1.0 | 11.0 ± 1.1 | 12.0 ± 1.2 | 15.0 ± 1.5 |"
-    assert clean[3] == "| `krum` | not run to its end |  |  |  |"
-    assert attacked[0] == f"| iid, 4 of 10 attack | {' | '.join(COLUMNS.values())} |"
-    row = " | ".join(f"{n}.0 ± {n / 10:.1f}" for n in range(30, 36))
-    assert attacked[4] == f"| `oracle` | {row} |"
-    assert attacked[3] == "| `krum` | krum needs more |  |  |  |  |  |"
-    assert unequal[0].startswith("| dirichlet, 4 of 10 attack | ")
-    assert unequal[4].startswith("| `oracle` | 40.0 ± 4.0 | 41.0 ± 4.1 | ")
+    clean, attacked, _, unequal = (table.splitlines() for table in tables(PLAN, GROUPS))
+    heads = ["accuracy %", "loss", "source recall %", "attack success %", "attackers found %",
+             "flags that are right %", "honest clients flagged %"]  # fmt: skip
+    without = [head for head in heads if "attackers" not in head and "right" not in head]
+    assert clean[0] == f"| iid, no attack | n | {' | '.join(without)} |"
+    assert clean[1].count("---") == 7
+    figures = "2 | 10.0 ± 1.4 | 19.00 ± 0.06 | 11.0 ± 2.8 | 12.0 ± 4.2 | 50.0 ± 0.0"
+    assert clean[2] == f"| mean | {figures} |"
+    assert clean[3] == "| krum | not run to its end |  |  |  |  |  |"
+    assert attacked[0] == f"| iid, 4 of 10 attack | n | {' | '.join(heads)} |"
+    figures = "2 | 30.0 ± 1.4 | 39.00 ± 0.06 | 31.0 ± 2.8 | 32.0 ± 4.2 | 34.0 ± 0.0 | 35.0 ± 0.0"
+    assert attacked[4] == f"| oracle | {figures} | 50.0 ± 0.0 |"
+    assert attacked[3] == "| krum | krum needs more |  |  |  |  |  |  |  |"
+    assert unequal[0].startswith("| dirichlet, 4 of 10 attack | n | ")
+    assert unequal[4].startswith("| oracle | 2 | 40.0 ± 1.4 | 49.00 ± 0.06 | 41.0 ± 2.8 | ")
 
 
 def points_of(axes: Axes) -> dict[str, list[list[float]]]:
@@ -69,7 +82,7 @@ def points_of(axes: Axes) -> dict[str, list[list[float]]]:
 
 
 def test_the_figure_has_recall_to_the_right_and_accuracy_upwards_with_error_bars() -> None:
-    figure = draw(PLAN, RESULTS, "animals")
+    figure = draw(PLAN, GROUPS, "animals")
     iid, dirichlet = figure.axes
     assert (iid.get_xlabel(), iid.get_ylabel()) == ("source recall (%)", "accuracy (%)")
     assert [axes.get_title() for axes in figure.axes] == [
@@ -80,13 +93,13 @@ def test_the_figure_has_recall_to_the_right_and_accuracy_upwards_with_error_bars
     assert set(shown) == {"mean, no attack", "mean", "oracle"}
     assert np.allclose(shown["mean, no attack"][0], [11, 10])
     assert np.allclose(shown["mean"][0], [21, 20])
-    assert np.allclose(shown["mean"][1], [21 - 2.1, 21 + 2.1])
-    assert np.allclose(shown["mean"][2], [20 - 2, 20 + 2])
+    assert np.allclose(shown["mean"][1], [21 - 2 * 2**0.5, 21 + 2 * 2**0.5])
+    assert np.allclose(shown["mean"][2], [20 - 2**0.5, 20 + 2**0.5])
     assert np.allclose(points_of(dirichlet)["oracle"][0], [41, 40])
 
 
 def test_panels_stand_two_in_a_row_and_a_plan_without_attack_has_none() -> None:
-    assert draw(PLAN, RESULTS, "animals").get_size_inches().tolist() == [2 * 5 + 1.5, 4]
+    assert draw(PLAN, GROUPS, "animals").get_size_inches().tolist() == [2 * 5 + 1.5, 4]
     more = [Cell(f"{n}", f"{n} attack", "mean") for n in range(3)]
     three = draw(Plan(SWEEP, more, {cell.table: "clean" for cell in more}), {}, "animals")
     assert three.get_size_inches().tolist() == [2 * 5 + 1.5, 2 * 4]
