@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of 
 MANY_RUNS = 1000  # more than these are not started by mistake
 LONGEST_NAME = 120  # of a run's folder
 NOT_SWEPT = ("name", "comment", "output_dir", "world_size", "timeout_s", "checkpoint_every")
-BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 Part = tuple[str, str]  # a key and a value's text
@@ -76,7 +76,7 @@ def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
     where = dict.fromkeys(lists, f"{path}: {SWEEP}") | dict.fromkeys(typed, COMMAND_LINE)
     lists |= typed
     _check_lists(lists, where)
-    number = _count(lists)
+    number = math.prod(map(len, lists.values()))
     if number > MANY_RUNS and arguments.yes not in ("true", "True"):
         raise ConfigError(f"{COMMAND_LINE}: these are {number} runs; --yes starts over {MANY_RUNS}")
     text, jobs = arguments.jobs, None
@@ -109,18 +109,22 @@ def values_of(key: str, text: str, tables: Tables) -> list[Any]:
     """
     if _has_commas(key, tables):
         return [parse_value(key, text)]
-    pieces, depth, quoted = [""], 0, False
-    for letter in text:
-        quoted ^= letter == '"'
-        depth += 0 if quoted else BRACKETS.get(letter, 0)
-        if letter == "," and not depth and not quoted:
-            pieces.append("")
+    pieces: list[str] = []
+    for piece in text.split(","):
+        if pieces and _is_open(pieces[-1]):
+            pieces[-1] += f",{piece}"
         else:
-            pieces[-1] += letter
+            pieces.append(piece)
     if len(pieces) > 1 and not all(piece.strip() for piece in pieces):
         got = f"got {show(text)}, must have a value on both sides of each comma"
         raise ConfigError(f"{COMMAND_LINE}: {key}: {got}")
     return [parse_value(key, piece.strip() if len(pieces) > 1 else piece) for piece in pieces]
+
+
+def _is_open(text: str) -> bool:
+    """Whether a bracket or a quotation mark is still to be closed."""
+    outside = re.sub(r'"[^"]*"', "", text)
+    return '"' in outside or len(re.findall(r"[\[{]", outside)) > len(re.findall(r"[\]}]", outside))
 
 
 def _has_commas(key: str, tables: Tables) -> bool:
@@ -162,13 +166,6 @@ def _check_lists(lists: dict[str, list[Any]], where: dict[str, str]) -> None:
             if number > 1:
                 got = f"got {show(values)}, of which two would name a run {part_of(key, text)}"
                 raise ConfigError(f"{where[key]}: {key}: {got}; must differ in name")
-
-
-def _count(lists: dict[str, list[Any]]) -> int:
-    number = 1
-    for values in lists.values():
-        number *= len(values)
-    return number
 
 
 def _combine(lists: dict[str, list[Any]], where: dict[str, str]) -> list[Combination]:

@@ -55,12 +55,12 @@ def plan_runs(sweep: Sweep, tables: Tables, steps: Steps) -> list[Planned]:
     checked: list[tuple[str, Config, Places, list[str]]] = []
     runs, heard = [], Counter[tuple[bool, str]]()
     for name, choice, _ in sweep.combinations:
-        with _hearing(heard), _naming(name):
+        with _heard(heard, name):
             given, places = read_choice(sweep.path, choice, sweep.where, tables)
             config = with_absolute_paths(steps.check(given, places))
         checked.append((name, config, places, take_told()))
     for name, config, places, told in checked:
-        with _hearing(heard), _naming(name):
+        with _heard(heard, name):
             data = steps.prepare(config, places)
         # the result does not depend on the number of processes, but for what all step together
         alone = config if config.syncBN else replace(config, world_size=1)
@@ -100,21 +100,30 @@ def carry_out_all(runs: list[Planned], folder: Path, carry_out: CarryOut, jobs: 
 
     Raises KeyboardInterrupt with how to go on.
     """
-    todo = {run.name: run for run in runs if not _is_done(folder / run.name, run.config)}
+    todo = {
+        run.name: run
+        for run in runs
+        if not (folder / run.name / LAST_FILE).is_file()
+        or not is_finished(folder / run.name, run.config)
+    }
     begun = [run.name for run in runs if (folder / run.name / "metrics.jsonl").is_file()]
     if note := _made_otherwise(folder, begun):
         say(f"note: {note}")
     tasks = {name: partial(_alone, carry_out, run, folder / name) for name, run in todo.items()}
     failures: list[str] = []
     done = len(runs) - len(todo)
-    bar = tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None)
     tqdm.monitor_interval = 0  # its thread would be forked
+    bar = tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None)
     try:
         with bar:
             for number, ended in enumerate(side_by_side(tasks, jobs), start=done + 1):
                 reason = _reason(ended) if ended.status else ""
                 failures += [f"{ended.name}: {reason}"] if reason else []
-                figures = f"failed: {reason}" if reason else _figures(folder / ended.name)
+                figures = (
+                    f"failed: {reason}"
+                    if reason
+                    else round_text(read_metrics(folder / ended.name)[0][-1])
+                )
                 tqdm.write(printable(f"run {number}/{len(runs)}  {ended.name}  {figures}"))
                 bar.update()
     except KeyboardInterrupt:
@@ -146,10 +155,6 @@ def num_jobs(sweep: Sweep, runs: list[Planned]) -> int:
     return sweep.jobs or max(1, available_cores() // threads)
 
 
-def _is_done(folder: Path, config: Config) -> bool:
-    return is_finished(folder, config) and (folder / LAST_FILE).is_file()
-
-
 def _check_same(folder: Path, config: Config) -> None:
     """A ConfigError where the folder has a run of another config, which has the same name."""
     from extra_utils.run.checkpoint import first_change
@@ -170,15 +175,10 @@ def _made_otherwise(folder: Path, names: list[str]) -> str:
     now, found = versions(), []
     for name in names:
         rows, _ = read_metrics(folder / name)
-        was = next((row["versions"] for row in rows if "versions" in row), now)
-        found += [f"{name} ({', '.join(f'{k} {v}' for k, v in was.items() if now.get(k) != v)})"]
-    changed = [text for text in found if not text.endswith("()")]
-    return f"made with other sources or versions: {'; '.join(changed)}" if changed else ""
-
-
-def _figures(folder: Path) -> str:
-    rows, _ = read_metrics(folder)
-    return round_text(rows[-1])
+        was: dict[str, str] = next((row["versions"] for row in rows if "versions" in row), {})
+        if changed := [f"{key} {value}" for key, value in was.items() if now.get(key) != value]:
+            found.append(f"{name} ({', '.join(changed)})")
+    return f"made with other sources or versions: {'; '.join(found)}" if found else ""
 
 
 def _reason(ended: Ended) -> str:
@@ -187,18 +187,13 @@ def _reason(ended: Ended) -> str:
 
 
 @contextlib.contextmanager
-def _naming(name: str) -> Iterator[None]:
+def _heard(counts: Counter[tuple[bool, str]], name: str) -> Iterator[None]:
+    """Counts the lines that are said of a run, on standard error or not; its errors name it."""
+    texts = io.StringIO(), io.StringIO()
     try:
-        yield
+        with contextlib.redirect_stdout(texts[0]), contextlib.redirect_stderr(texts[1]):
+            yield
     except ConfigError as error:
         raise ConfigError(f"{error} (in the run {name})") from None
-
-
-@contextlib.contextmanager
-def _hearing(heard: Counter[tuple[bool, str]]) -> Iterator[None]:
-    """Counts the lines that are said here: on standard error, or not."""
-    texts = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(texts[0]), contextlib.redirect_stderr(texts[1]):
-        yield
     for is_warning, text in enumerate(texts):
-        heard.update((bool(is_warning), line) for line in text.getvalue().splitlines())
+        counts.update((bool(is_warning), line) for line in text.getvalue().splitlines())
