@@ -170,8 +170,11 @@ def start_decoding(folder: Path, run_dir: Path) -> tuple[subprocess.Popen[str], 
 
 
 def ticks_of(pid: int) -> int:
-    """Hundredths of a second that the process has computed."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    """Hundredths of a second that the process has computed; 0 where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0
     return int(fields[11]) + int(fields[12])
 
 

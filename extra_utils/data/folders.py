@@ -54,14 +54,17 @@ def check_layout(folder: Path) -> None:
 
 
 def scan_parts(folder: Path) -> list[ImageFolder]:
-    """The two parts, or the folder as it is; says which folders are not used."""
+    """The two parts, or the folder as it is."""
     parts = find_parts(folder)
     found = [scan_folder(part) for part in parts or [folder]]
-    unused = _others(folder, [part.name for part in parts]) if parts else []
-    if unused := sorted(unused + [path for part in found for path in part.unused]):
+    found[0].unused += _others(folder, [part.name for part in parts]) if parts else []
+    return found
+
+
+def say_unused(found: list[ImageFolder]) -> None:
+    if unused := sorted(path for part in found for path in part.unused):
         more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
         say(f"note: {len(unused)} folders are not used: {', '.join(unused[:MOST_NAMED])}{more}")
-    return found
 
 
 def scan_folder(folder: Path) -> ImageFolder:

@@ -1,6 +1,7 @@
 """Finds the data set of a config, and brings it into the cache."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from extra_utils.data.folders import (
     check_layout,
     checksum_of,
     find_parts,
+    say_unused,
     scan_class_names,
     scan_parts,
 )
@@ -20,7 +22,7 @@ from extra_utils.data.image_files import decode_folder
 from extra_utils.data.official import OFFICIAL, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
 from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
-from extra_utils.processes.child import Unavailable
+from extra_utils.processes.child import Unavailable, in_child
 from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
@@ -44,15 +46,16 @@ def known_classes(config: Config) -> list[str]:
     return OFFICIAL[config.type].class_names
 
 
-def prepare_data(config: Config) -> tuple[Path, str]:
+def prepare_data(config: Config, meanwhile: Callable[[], None] = lambda: None) -> tuple[Path, str]:
     """Finds, reads and caches the data set once, for all ranks.
 
+    ``meanwhile``: what this process does while another looks at a folder of images.
     Returns its folder, and what the user must know of it ("" for nothing). Raises ConfigError where
     it is not to be had and ``offline_data`` does not help out.
     """
     root, passed_over = make_cache_root(Path(config.data_path)), _passed_over(config)
     try:
-        found = find_or_build(root, _find_source(config))
+        found = find_or_build(root, _find_source(config, meanwhile))
         if passed_over:
             say(f"note: {passed_over}; it is not used")
         return found, ""
@@ -105,15 +108,15 @@ def _folder_of_images(config: Config) -> Path | None:
     return data_path
 
 
-def _find_source(config: Config) -> Source:
+def _find_source(config: Config, meanwhile: Callable[[], None] = lambda: None) -> Source:
     if config.type == "synthetic":
         made_from = {"source": "synthetic", "seed": config.seed}
         return Source(lambda: made_from, lambda: make_synthetic(config.seed))
     if folder := _folder_of_images(config):
         if config.type == "cifar":
-            return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed)
+            return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed, meanwhile)
         side = config.image_size or PHOTO_SIDE
-        return _folder_source(folder.resolve().name, folder, side, config.seed)
+        return _folder_source(folder.resolve().name, folder, side, config.seed, meanwhile)
     official, data_path = OFFICIAL[config.type], Path(config.data_path)
 
     def made_from_files() -> dict[str, Any]:
@@ -127,9 +130,12 @@ def _find_source(config: Config) -> Source:
     )
 
 
-def _folder_source(name: str, folder: Path, side: int, seed: int) -> Source:
+def _folder_source(
+    name: str, folder: Path, side: int, seed: int, meanwhile: Callable[[], None]
+) -> Source:
     """The two parts as they are, else a seeded split of one folder of classes."""
-    parts = scan_parts(folder)
+    parts = in_child(scan_parts, folder, meanwhile=meanwhile)
+    say_unused(parts)
     class_names = parts[0].class_names
     for found in parts:
         got, number = f"data_path: got {found.folder}", len(found.class_names)

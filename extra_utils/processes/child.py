@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from extra_utils.basics.errors import ENDINGS
+from extra_utils.basics.errors import ENDINGS, ConfigError
 from extra_utils.processes.machine import end_with_parent, process_context
 
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
@@ -20,8 +20,15 @@ class Unavailable(RuntimeError):
     """What was asked for is not to be had; the message, one line, says why."""
 
 
-def in_child(function: Callable[..., Any], *args: object, growing: Path | None = None) -> Any:
-    """``function(*args)`` in a child process. Raises Unavailable.
+def in_child(
+    function: Callable[..., Any],
+    *args: object,
+    growing: Path | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Any:
+    """``function(*args)`` in a child process, with this one busy ``meanwhile``.
+
+    Raises Unavailable where it fails, and ConfigError as it does.
 
     A child that fetches into the folder ``growing`` is ended when that has stopped to grow.
     """
@@ -31,6 +38,7 @@ def in_child(function: Callable[..., Any], *args: object, growing: Path | None =
     child.start()
     sender.close()
     try:
+        meanwhile()
         _wait(receiver, growing)
         is_right, answer = receiver.recv()
     except EOFError:
@@ -39,7 +47,7 @@ def in_child(function: Callable[..., Any], *args: object, growing: Path | None =
         child.kill()
         child.join()
     if not is_right:
-        raise Unavailable(answer)
+        raise answer
     return answer
 
 
@@ -86,6 +94,8 @@ def _child(sender: Connection, function: Callable[..., Any], args: tuple[object,
     socket.setdefaulttimeout(PATIENCE_S / 2)
     try:
         sender.send((True, function(*args)))
+    except ConfigError as error:
+        sender.send((False, ConfigError(str(error))))
     except (OSError, RuntimeError, ValueError) as error:  # URLError is an OSError
         reason = getattr(error, "reason", None) or error
-        sender.send((False, " ".join(str(reason).split())))
+        sender.send((False, Unavailable(" ".join(str(reason).split()))))
