@@ -22,6 +22,7 @@ from tests.benchmarks import (
     scaling,
     soak,
     startup,
+    sweeps,
 )
 from tests.benchmarks.measure import plain_ticks
 from tests.readme import DOCS, SPEED, rewrite
@@ -58,6 +59,7 @@ def main() -> None:
         cores.section(4_800).text,
         scaling.section(1, DOCS / "scaling.png").text,
         soak.section(30, 300)[0].text,
+        sweeps.section(1).text,
     ]
     minutes = (time.monotonic() - start) / 60
     names = ", ".join(f"{name} {number}" for name, number in versions().items())
