@@ -13,10 +13,11 @@ from tests.helpers import end_forks, run_main, write_config
 
 
 def pytest_configure() -> None:
-    """A shell that starts tests in the background has them ignore Ctrl-C, and with them the runs
-    that are to be ended by it."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell that starts tests in the background has them ignore Ctrl-C, and nohup the terminal's
+    end, and with them the runs that are to be ended by it."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, None)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual or signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
