@@ -89,16 +89,6 @@ def _wait_for_parent() -> None:
     os._exit(1)
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether a signal has put the process on hold; False where the system does not say."""
-    return _state(pid) in ("T", "t")
-
-
-def is_computing(pid: int) -> bool:
-    """Whether the process is at work on a processor, or wants to be; False where nobody says."""
-    return _state(pid) == "R"
-
-
 def is_gone(pid: int) -> bool:
     """Whether the process has ended, reaped by its parent or not yet."""
     try:
@@ -107,10 +97,10 @@ def is_gone(pid: int) -> bool:
         return True
     except PermissionError:
         return False
-    return _state(pid) in ("Z", "X")
+    return state_of(pid) in ("Z", "X")
 
 
-def _state(pid: int) -> str:
-    """The letter in the third field of /proc/PID/stat; "" where there is none."""
+def state_of(pid: int) -> str:
+    """The letter in the third field of /proc/PID/stat; "" where the system has no such file."""
     (line, *_) = _lines(Path(f"/proc/{pid}/stat")) or [")  "]
     return line.rsplit(")", 1)[1].split(" ")[1]

@@ -18,7 +18,10 @@ from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, desc
 from extra_utils.basics.files import SHARED_MEMORY, naming, temporary_folder
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import process_group
-from extra_utils.processes.machine import end_with_parent, is_computing, is_stopped, process_context
+from extra_utils.processes.machine import end_with_parent, process_context, state_of
+
+Function = Callable[..., None]
+Args = tuple[Any, ...]
 
 POLL_S = 0.1
 LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher was itself stopped
@@ -68,25 +71,19 @@ class StillnessWatch:
 
     def explain(self, still: list[int]) -> str:
         """The message that ends the run; of ranks elsewhere nobody knows whether they stopped."""
-        stopped = [rank for rank in still if is_stopped(self._heartbeats.read(rank).pid)]
+        states = {rank: state_of(self._heartbeats.read(rank).pid) for rank in still}
+        stopped = [rank for rank, state in states.items() if state in ("T", "t")]  # by a signal
         names = ", ".join(self._heartbeats.describe(rank) for rank in stopped or still)
         what = f"{names}: no sign of life for timeout_s = {self._timeout_s:g} seconds"
         if stopped:
             return f"{what}, it was stopped"
-        if any(is_computing(self._heartbeats.read(rank).pid) for rank in still):
-            return (
-                f"{what}; it computes, so a single step takes longer: a larger timeout_s may help"
-            )
+        if "R" in states.values():  # on a processor, or waiting for one
+            what += "; it computes, so a single step takes longer: a larger timeout_s may help"
         return what
 
 
 def start_ranks(
-    function: Callable[..., None],
-    args: tuple[Any, ...],
-    *,
-    world_size: int,
-    threads: int,
-    timeout_s: float,
+    function: Function, args: Args, *, world_size: int, threads: int, timeout_s: float
 ) -> None:
     """Runs ``function(ranks, *args)`` in ``world_size`` processes, and waits for all of them.
 
@@ -99,10 +96,8 @@ def start_ranks(
         with naming(SHARED_MEMORY):
             heartbeats, reports = Heartbeats(context, world_size), context.SimpleQueue()
         setup = Setup(threads, f"file://{folder}/ranks", heartbeats, reports)
-        ranks = [
-            context.Process(target=_rank_main, args=(rank, setup, function, args))
-            for rank in range(world_size)
-        ]
+        calls = [(rank, setup, function, args) for rank in range(world_size)]
+        ranks = [context.Process(target=_rank_main, args=call) for call in calls]
         try:
             for process in ranks:
                 process.start()
@@ -115,9 +110,7 @@ def start_ranks(
                 process.join()
 
 
-def _rank_main(
-    rank: int, setup: Setup, function: Callable[..., None], args: tuple[Any, ...]
-) -> None:
+def _rank_main(rank: int, setup: Setup, function: Function, args: Args) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C, and ends the ranks
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -129,14 +122,11 @@ def _rank_main(
         os._exit(1)
 
 
-def failure_of(
-    rank: int, setup: Setup, function: Callable[..., None], args: tuple[Any, ...]
-) -> str | None:
+def failure_of(rank: int, setup: Setup, function: Function, args: Args) -> str | None:
     """Runs ``function(ranks, *args)`` as one of the ranks; why it failed, None if it did not."""
     size, heartbeat = setup.heartbeats.world_size, setup.heartbeats.writer(rank)
-    joined = process_group(rank, size, setup.init_method, setup.threads, heartbeat)
     try:
-        with joined as ranks:
+        with process_group(rank, size, setup.init_method, setup.threads, heartbeat) as ranks:
             function(ranks, *args)
     except (ClientFailed, ConfigError, RunFailed) as error:
         return str(error)

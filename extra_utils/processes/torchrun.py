@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from extra_utils.basics.errors import RunFailed
 from extra_utils.basics.heartbeat import DONE, FAILED, Heartbeats, Row
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.machine import is_gone, process_context
-from extra_utils.processes.supervisor import Setup, StillnessWatch, failure_of
+from extra_utils.processes.supervisor import Function, Setup, StillnessWatch, failure_of
 
 POLL_S = 0.5  # between two looks at the others' heartbeats
 GRACE_S = 3.0  # in which torchrun ends the ranks that another one's failure has reached
@@ -37,7 +36,7 @@ class TorchrunRank:
         self._store: Any = None  # torch's
         self._job: Any = None
 
-    def run(self, threads: int, function: Callable[..., None], data_folder: Path, job: Any) -> None:
+    def run(self, threads: int, function: Function, data_folder: Path, job: Any) -> None:
         """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
         setup = Setup(threads, "env://", self._heartbeats)
         # until all have met it waits outside of Python, where no handler of ours would be called
@@ -53,9 +52,7 @@ class TorchrunRank:
                 raise
         raise RunFailed(self._with_hint(reason))
 
-    def _work(
-        self, ranks: Ranks, function: Callable[..., None], data_folder: Path, job: Any
-    ) -> None:
+    def _work(self, ranks: Ranks, function: Function, data_folder: Path, job: Any) -> None:
         signal.signal(signal.SIGTERM, self._on_end)
         self._store = ranks.store
         self._exchange()
@@ -86,8 +83,7 @@ class TorchrunRank:
 
     def _exchange(self) -> None:
         """Own heartbeat into the store, the others' out of it."""
-        store = self._store
-        if store is None:
+        if (store := self._store) is None:
             return  # this rank has not met the others yet
         for rank, row in self._rows().items():
             key = f"heartbeat of rank {rank}"
