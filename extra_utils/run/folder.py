@@ -18,13 +18,8 @@ from extra_utils.processes.launch import Job
 from extra_utils.run.metrics import FILE_NAME, cut_metrics, read_metrics
 
 PATHS = ("data_path", "output_dir")  # of the data their content counts, and not where they lie
-FREE_KEYS = (
-    "global_epochs",
-    "world_size",
-    "timeout_s",
-    "checkpoint_every",
-    *PATHS,
-)  # not in the result
+# what the result does not depend on
+FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every", *PATHS)
 
 
 @contextlib.contextmanager
@@ -118,10 +113,8 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
         if new != old and key not in FREE_KEYS:
             # an attack or a rule by its name
             got, stays = (show(getattr(value, "name", value)) for value in (new, old))
-            raise ConfigError(
-                f"command line: {key}: got {got}, must stay {stays} when a run goes on; only "
-                f"{', '.join(FREE_KEYS)} may change"
-            )
+            must = f"must stay {stays} when a run goes on; only {', '.join(FREE_KEYS)} may change"
+            raise ConfigError(f"command line: {key}: got {got}, {must}")
     if given.global_epochs < stored.global_epochs:
         got = f"got {given.global_epochs}, must be at least the run's {stored.global_epochs}"
         raise ConfigError(f"command line: global_epochs: {got}")
