@@ -135,12 +135,8 @@ def _description(folder: Path) -> dict[str, Any]:
 
 def _arrays(dataset: Dataset) -> dict[str, Images | Labels]:
     """By the names of their files."""
-    return {
-        "train_images.npy": dataset.train.images,
-        "train_labels.npy": dataset.train.labels,
-        "test_images.npy": dataset.test.images,
-        "test_labels.npy": dataset.test.labels,
-    }
+    splits = zip(SPLITS, (dataset.train, dataset.test), strict=True)
+    return {f"{name}_{kind}.npy": a for name, split in splits for kind, a in vars(split).items()}
 
 
 def _open_split(folder: Path, name: str) -> Split:

@@ -110,16 +110,14 @@ def checksum_of(path: str | Path, size: int, pieces: int = PIECES) -> int:
     checksum = 0
     try:
         file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # of 60,000 this is a third
+        try:
+            for place in range(0, size, max(PIECE, size // max(pieces, 1))):
+                os.lseek(file, place, os.SEEK_SET)
+                checksum = zlib.crc32(os.read(file, PIECE), checksum)
+        finally:
+            os.close(file)
     except OSError:
         return 0
-    try:
-        for place in range(0, size, max(PIECE, size // max(pieces, 1))):
-            os.lseek(file, place, os.SEEK_SET)
-            checksum = zlib.crc32(os.read(file, PIECE), checksum)
-    except OSError:
-        return 0
-    finally:
-        os.close(file)
     return checksum
 
 

@@ -24,21 +24,10 @@ CHUNK = 50  # files decoded by one task
 MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
 DEEP = "IF"  # begin the names of the modes of whole numbers and floats of 16 and 32 bits
-BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # what broken files get out of the decoder: tests/extra_utils/data/fuzz_images.py looks for others
-BROKEN = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    struct.error,
-    *BOMBS,
-)
+BROKEN: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError)
+BROKEN += (MemoryError, OSError, SyntaxError, TypeError, ValueError, struct.error)
+BROKEN += (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 Decoded = tuple[Images | None, str]  # why there is none, or a remark on the image
 

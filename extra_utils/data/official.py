@@ -29,10 +29,9 @@ FASHION = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, 
 
 @dataclass(frozen=True)
 class Official:
-    """One of torchvision's data sets: its name there, and the folder that its files come in."""
+    """One of torchvision's data sets: its name, and the folder that its files come in."""
 
-    title: str
-    torchvision_name: str
+    title: str  # torchvision's name has no "-"
     folder: str
     class_names: list[str]
     archive: str = ""  # that torchvision unpacks into the folder; "" for four idx files
@@ -40,12 +39,10 @@ class Official:
 
 OFFICIAL = {
     "cifar": Official(
-        "CIFAR-10", "CIFAR10", "cifar-10-batches-py", CIFAR.split(", "), "cifar-10-python.tar.gz"
+        "CIFAR-10", "cifar-10-batches-py", CIFAR.split(", "), "cifar-10-python.tar.gz"
     ),
-    "mnist": Official("MNIST", "MNIST", "MNIST/raw", list("0123456789")),
-    "fashion_mnist": Official(
-        "Fashion-MNIST", "FashionMNIST", "FashionMNIST/raw", FASHION.split(", ")
-    ),
+    "mnist": Official("MNIST", "MNIST/raw", list("0123456789")),
+    "fashion_mnist": Official("Fashion-MNIST", "FashionMNIST/raw", FASHION.split(", ")),
 }
 
 
@@ -101,9 +98,9 @@ def _download(official: Official, data_path: Path) -> Dataset:
 
 
 def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
-    import torchvision
+    from torchvision import datasets
 
-    kind = getattr(torchvision.datasets, official.torchvision_name)
+    kind = getattr(datasets, official.title.replace("-", ""))
     with contextlib.redirect_stdout(sys.stderr):
         splits = [kind(str(root), train=train, download=fetch) for train in (True, False)]
     return _assemble(official, [np.asarray(a) for s in splits for a in (s.data, s.targets)])
@@ -112,8 +109,8 @@ def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
 def _passes_checksum(official: Official, archive: Path) -> bool:
     from torchvision import datasets
 
-    checksum = getattr(datasets, official.torchvision_name).tgz_md5
-    return bool(datasets.utils.check_integrity(archive, checksum))
+    kind = getattr(datasets, official.title.replace("-", ""))
+    return bool(datasets.utils.check_integrity(archive, kind.tgz_md5))
 
 
 def _read_idx_files(official: Official, files: list[Path]) -> Dataset:

@@ -47,17 +47,16 @@ def partition(labels: Labels, config: Config, generator: Generator) -> Partition
 def cut_to_shortest(
     found: Partition, labels: Labels, class_names: list[str], generator: Generator
 ) -> Partition:
-    """Every shard as long as the shortest one; what is left out is drawn, for shards lie in the
-    order of labels."""
+    """Every shard as long as the shortest; what is left out is drawn: shards lie by label."""
     length = min(len(shard) for shard in found.shards)
     chosen = [np.sort(generator.permutation(len(shard))[:length]) for shard in found.shards]
     shards = [shard[own] for shard, own in zip(found.shards, chosen, strict=True)]
-    had, kept = (
+    counts = (
         np.bincount(labels[np.concatenate(parts)], minlength=len(class_names)).tolist()
         for parts in (found.shards, shards)
     )
-    pairs = zip(class_names, had, kept, strict=True)
-    lost = {name: (before - after, before) for name, before, after in pairs if after < before}
+    triples = zip(class_names, *counts, strict=True)
+    lost = {name: (had - kept, had) for name, had, kept in triples if kept < had}
     return Partition(shards, found.num_moved, lost)
 
 

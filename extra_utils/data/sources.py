@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from extra_utils.basics.errors import ConfigError, printable, say
 from extra_utils.basics.random_streams import Purpose, stream
@@ -100,10 +100,8 @@ def _folder_of_images(config: Config) -> Path | None:
         return folder if is_used else None
     if not data_path.is_dir():
         hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
-        raise ConfigError(
-            f"data_path: got {config.data_path}, must be a folder with one sub-folder of images "
-            f"for each class{hint}"
-        )
+        must = f"must be a folder with one sub-folder of images for each class{hint}"
+        raise ConfigError(f"data_path: got {config.data_path}, {must}")
     check_layout(data_path)
     return data_path
 
@@ -119,15 +117,14 @@ def _find_source(config: Config, meanwhile: Callable[[], None] = lambda: None) -
         return _folder_source(folder.resolve().name, folder, side, config.seed, meanwhile)
     official, data_path = OFFICIAL[config.type], Path(config.data_path)
 
-    def made_from_files() -> dict[str, Any]:
+    def made_from_files() -> dict[str, object]:
         files = find_idx_files(official, data_path)
         sizes = [path.stat().st_size for path in files]
         whole = [checksum_of(path, size, size) for path, size in zip(files, sizes, strict=True)]
         return {"source": "official", "name": official.title, "files": whole}
 
-    return Source(
-        made_from_files, lambda: load_official(official, data_path, download=config.download)
-    )
+    build = partial(load_official, official, data_path, download=config.download)
+    return Source(made_from_files, build)
 
 
 def _folder_source(
