@@ -42,13 +42,10 @@ class ReportRows:
         unknown = [None] * len(self.rows)
         weights = unknown if aggregate.per_coordinate else aggregate.weights.tolist()
         flags = unknown if aggregate.flagged is None else aggregate.flagged.tolist()
+        table = zip(self._client_ids, *columns, weights, flags, strict=True)
         return [
-            ClientReport(
-                client_id, int(n), int(edited), weight, loss, means, points_of(points), flag
-            )
-            for client_id, (n, edited, loss), means, _, points, weight, flag in zip(
-                self._client_ids, *columns, weights, flags, strict=True
-            )
+            ClientReport(client, int(n), int(edited), weight, loss, means, points_of(points), flag)
+            for client, (n, edited, loss), means, _, points, weight, flag in table
         ]
 
 

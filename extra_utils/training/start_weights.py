@@ -35,9 +35,8 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
         elif shape != own[name]:
             left_out.append(f"{name}: has shape {shape}, the model {own[name]}")
     if len(left_out) == len(given):
-        raise ConfigError(
-            f"weights: got {config.weights}, of which nothing fits {config.model_name}"
-        )
+        which = f"of which nothing fits {config.model_name}"
+        raise ConfigError(f"weights: got {config.weights}, {which}")
     left_out += [f"{name}: is not in the file" for name in own if name not in given]
     title = "of the weights these do not fit and are left out:"
     return [*notes, *([title, *(f"  {line}" for line in left_out)] if left_out else [])]
@@ -76,10 +75,8 @@ def _fetch_imagenet(url: str, path: Path, download: bool) -> None:
             return
         except Unavailable as error:
             reason = f"downloading it failed: {error}"
-    raise ConfigError(
-        f'weights: got "{IMAGENET}", whose file {path} is not there, and {reason}; '
-        f"fetch {url} and put it there"
-    )
+    got = f'got "{IMAGENET}", whose file {path} is not there'
+    raise ConfigError(f"weights: {got}, and {reason}; fetch {url} and put it there")
 
 
 def _read_state(config: Config) -> tuple[dict[str, Tensor], list[str]]:
