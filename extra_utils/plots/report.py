@@ -5,6 +5,7 @@ import html
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
@@ -14,13 +15,10 @@ from urllib.parse import quote
 
 from extra_utils.basics.errors import ConfigError, printable
 from extra_utils.basics.files import write_whole
-from extra_utils.config.keys import GivenConfig, to_json
-from extra_utils.config.rules import resolve
-from extra_utils.plots.run_data import RunData, read_run
-from extra_utils.run.metrics import SUMMARY_ROUNDS, Row
+from extra_utils.plots.run_data import RunData, clients, read_run
+from extra_utils.run.metrics import RATES, SUMMARY_ROUNDS, Row
 
 NAME = "report.html"
-TEMPLATE = Path(__file__).with_name("page.html")
 PNG = b"\x89PNG\r\n\x1a\n"
 SYNTHETIC = "SYNTHETIC DATA: the program made these images. No figure here is of photographs."
 FIGURES = {
@@ -32,28 +30,23 @@ FIGURES = {
     "precision": "attackers among those left out",
     "recall": "attackers left out",
 }
-COMPARED = list(FIGURES)[:4]
 NOTHING = "-"
 MOST_ROUNDS = 12  # of a table that is not folded
-MOST_NAMED = 10  # clients that are named one by one
-FIRST_KEYS = ("type", "num_clients", "global_epochs", "defense", "attack", "seed")
-FOLDED_KEYS = ("name", "comment", "data_path", "output_dir")
+FIRST_KEYS = ["type", "model_name", "num_train", "num_clients", "partition", "global_epochs"]
+FIRST_KEYS += ["local_epochs", "batch_size", "lr", "defense", "attack", "seed"]
 
 
 def write_report(folder: Path, run: RunData | None = None) -> Path:
     """The page of a run, ended or not, read here or before. ConfigError where it has no rows."""
     run = run or read_run(folder)
-    attack, number = run.config["attack"], len(run.run["class_counts"])
-    by = f"{attack.get('name')} by {clients(attack.get('clients', []))}" if attack else "no attack"
-    parts = [p(f"{run.run['dataset']}, {number} clients, rule {run.rule}, {by}")]
-    parts += [p(run.config.get("comment")), p(run.run["synthetic"] and SYNTHETIC, "loud")]
+    parts = [p(run.setting), p(run.config.get("comment"))]
+    parts += [p(run.run["synthetic"] and SYNTHETIC, "loud")]
     parts += [p(run.summary is None and f"This run has not ended: {state(run)}", "loud")]
-    parts += ["<h2>Final figures</h2>", *figures(run), *warnings([run])]
-    parts += ["<h2>Pictures</h2>", *pictures(folder, alt_texts(run))]
-    if any(row["flagged"] is not None for row in run.clients):
-        parts += ["<h2>Who was left out when</h2>", *flags(run)]
-    parts += ["<h2>Setting</h2>", *setting(run.config), "<h2>How to repeat it</h2>"]
-    parts += ["<pre>python main.py --config config.json</pre>"]
+    parts += ["<h2>Final figures</h2>", *figures(run), warnings([run])]
+    parts += ["<h2>Pictures</h2>", *pictures(folder, alt_texts(run)), *flags(run)]
+    first = {key: run.config[key] for key in FIRST_KEYS if key in run.config}
+    parts += ["<h2>Setting</h2>", pairs(first), folded("All keys", pairs(run.config))]
+    parts += ["<h2>How to repeat it</h2><pre>python main.py --config config.json</pre>"]
     parts += [p("config.json lies beside this page; the same versions give the same bytes.")]
     kept = {key: run.run.get(key) for key in ("threads_per_process", "versions")}
     parts += [pairs({"seed": run.config.get("seed"), **kept})]
@@ -64,11 +57,15 @@ def write_sweep_report(folder: Path, runs: list[Path]) -> Path:
     """The page of a sweep, with a link to each run's own."""
     known, lines = [], []
     for path in runs:
+        name = text(path.name)
+        if (path / NAME).is_file():
+            name = f'<a href="{quote(os.fsencode(path.name))}/{NAME}">{name}</a>'
         try:
             known.append(run := read_run(path))
-            lines.append(run_line(path, run.summary or {}, state(run)))
+            row, shown = run.summary or {}, state(run)
         except ConfigError as error:
-            lines.append(run_line(path, {}, f"failed: {str(error).removeprefix(f'{path}: ')}"))
+            row, shown = {}, f"failed: {str(error).removeprefix(f'{path}: ')}"
+        lines.append([name, *(number(row, key) for key in RATES), text(shown)])
     alt = "Curves of the settings' global models over the rounds; their figures are in the table."
     missing = len(runs) - len([run for run in known if run.summary])
     parts = [p(f"A sweep of {len(runs)} runs")]
@@ -76,9 +73,9 @@ def write_sweep_report(folder: Path, runs: list[Path]) -> Path:
     parts += [p(missing and f"{missing} of the {len(runs)} runs have not ended", "loud")]
     parts += ["<h2>Comparison</h2>", *from_markdown(folder / "comparison.md")]
     parts += pictures(folder, {"comparison": alt})
-    parts += ["<h2>Runs</h2>", table(["run", *(FIGURES[key] for key in COMPARED), "state"], lines)]
-    setting = "\n".join(map(text, file_text(folder / "sweep.json").splitlines()))
-    parts += [*warnings(known), f"<h2>Setting</h2><pre>{setting or 'not kept'}</pre>"]
+    parts += ["<h2>Runs</h2>", table(["run", *(FIGURES[key] for key in RATES), "state"], lines)]
+    setting = "\n".join(map(text, (folder / "sweep.json").read_text("utf-8").splitlines()))
+    parts += [warnings(known), f"<h2>Setting</h2><pre>{setting}</pre>"]
     parts += ["<h2>How to repeat it</h2>", p("Each run's page has its command.")]
     made = list(dict.fromkeys(pairs({"versions": run.run.get("versions")}) for run in known))
     parts += [p(f"The runs were made with {len(made)} versions:", "loud")] if len(made) > 1 else []
@@ -86,10 +83,9 @@ def write_sweep_report(folder: Path, runs: list[Path]) -> Path:
 
 
 def write_page(folder: Path, title: str, parts: Iterable[str]) -> Path:
-    """Whole or not at all."""
     body = "\n".join([f"<h1>{text(title)}</h1>", *parts])
-    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(title=text(title), body=body)
-    write_whole(folder / NAME, page.encode())
+    template = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
+    write_whole(folder / NAME, template.substitute(title=text(title), body=body).encode())
     return folder / NAME
 
 
@@ -98,12 +94,12 @@ def state(run: RunData) -> str:
     return "finished" if run.summary else f"round {last} of {run.config.get('global_epochs', '?')}"
 
 
-def warnings(runs: list[RunData]) -> list[str]:
+def warnings(runs: list[RunData]) -> str:
     """Of all runs, each once; rows of older runs have none."""
     kept = [run.run.get("warnings") for run in runs]
-    lines = {text(line): None for own in kept if isinstance(own, list) for line in own}
+    lines = dict.fromkeys(text(line) for own in kept if isinstance(own, list) for line in own)
     items = "".join(f"<li>{line}</li>" for line in lines)
-    return [f"<h2>Warnings</h2><ul>{items}</ul>"] if lines else []
+    return items and f"<h2>Warnings</h2><ul>{items}</ul>"
 
 
 def figures(run: RunData) -> list[str]:
@@ -117,7 +113,7 @@ def figures(run: RunData) -> list[str]:
     every = table(["round", *(FIGURES[key] for key in rows)], lines)
     of = "Source: {}; target: {}.".format(*run.attacked) if run.attacked else ""
     final = table(["global model", *columns], ([FIGURES[k], *shown] for k, shown in rows.items()))
-    return [final, p(of), f"<details><summary>Every round</summary>{every}</details>"]
+    return [final, p(of), folded("Every round", every)]
 
 
 def number(row: Row, key: str) -> str:
@@ -165,52 +161,27 @@ def alt_texts(run: RunData) -> dict[str, str]:
     }
 
 
-def clients(numbers: Iterable[int]) -> str:
-    found = [str(number) for number in sorted(numbers)]
-    if len(found) > MOST_NAMED:
-        return f"{len(found)} clients"
-    return f"client{'s' * (len(found) > 1)} {', '.join(found)}" if found else "nobody"
-
-
 def flags(run: RunData) -> list[str]:
     """Round by round whom the rule left out, rightly and wrongly, and which attackers it kept."""
-    rows = []
+    if all(row["flagged"] is None for row in run.clients):
+        return []
+    lines = []
     for round_index, group in groupby(run.clients, itemgetter("round")):
-        found: dict[tuple[bool, bool], list[str]] = {}
+        found = defaultdict[tuple[bool, bool], list[str]](list)
         for row in group:
-            found.setdefault((row["attacker"], bool(row["flagged"])), []).append(str(row["client"]))
+            found[row["attacker"], bool(row["flagged"])].append(str(row["client"]))
         kinds = ((True, True), (False, True), (True, False))
-        rows.append([str(round_index), *(", ".join(found.get(k, [NOTHING])) for k in kinds)])
+        lines.append([str(round_index), *(", ".join(found[kind]) or NOTHING for kind in kinds)])
     flagged = [row["attacker"] for row in run.clients if row["flagged"]]
     total = f"{run.rule} left out {len(flagged)} updates, {sum(flagged)} of them attackers'."
     head = ["round", "attackers left out", "honest clients left out", "attackers kept"]
-    is_open = "open" if len(rows) <= MOST_ROUNDS else ""
-    shown = f"<details {is_open}><summary>Round by round</summary>{table(head, rows)}</details>"
-    return [p(total), shown]
-
-
-def setting(config: Row) -> list[str]:
-    """The keys that are asked for first and those not at their defaults; folded, all."""
-    kinds = {"type": str, "world_size": int, "num_clients": int}
-    given = {key: config[key] for key, kind in kinds.items() if isinstance(config.get(key), kind)}
-    defaults = to_json(resolve(GivenConfig(**{"type": "cifar", **given})))
-    first = {key: config[key] for key in FIRST_KEYS if key in config}
-    other = {k: v for k, v in config.items() if k not in FOLDED_KEYS and v != defaults.get(k)}
-    every = f"<details><summary>All keys</summary>{pairs(config)}</details>"
-    return [pairs(first | other), every]
-
-
-def run_line(path: Path, row: Row, shown: str) -> list[str]:
-    """A run's final figures and how far it has come, linked where it has a page."""
-    name = text(path.name)
-    if (path / NAME).is_file():
-        name = f'<a href="{quote(os.fsencode(path.name))}/{NAME}">{name}</a>'
-    return [name, *(number(row, key) for key in COMPARED), text(shown)]
+    shown = folded("Round by round", table(head, lines), " open" * (len(lines) <= MOST_ROUNDS))
+    return ["<h2>Who was left out when</h2>", p(total), shown]
 
 
 def from_markdown(path: Path) -> list[str]:
     """A table, and the lines of text beside it."""
-    lines = file_text(path).splitlines()
+    lines = path.read_text("utf-8").splitlines()
     rows = [re.split(r"(?<!\\)\|", line.strip("| ")) for line in lines if line.startswith("|")]
     cells = [[text(cell.strip().replace("\\|", "|")) for cell in row] for row in rows]
     shown = [table(cells[0], cells[2:])] if cells else []  # the second line is one of dashes
@@ -246,5 +217,5 @@ def text(value: object) -> str:
     return html.escape(printable(str(value)))
 
 
-def file_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+def folded(title: str, inner: str, state: str = "") -> str:
+    return f"<details{state}><summary>{title}</summary>{inner}</details>"

@@ -2,6 +2,7 @@
 
 import sys
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
@@ -19,7 +20,7 @@ from extra_utils.run.metrics import FILE_NAME, Row, read_metrics
 Array = NDArray[np.float64]
 MOST_PROBLEMS = 10  # lines of a damaged run that are named; the others are counted
 LONGEST_TEXT = 60  # letters of a name in a picture
-MOST_NUMBERS = 3  # attackers that are named one by one
+MOST_NUMBERS = 10  # attackers that are named one by one
 SEPARATOR = " · "  # between the parts of a setting
 
 
@@ -43,19 +44,13 @@ class RunData:
     @property
     def setting(self) -> str:
         """The run in small print."""
-        attack, clients = self.config["attack"], len(self.run["class_counts"])
-        parts = [self.run["dataset"], plural(clients, "client")]
-        if attack is None:
-            parts.append("no attack")
-        else:
-            whose = attack.get("clients", [])
+        attack, number = "no attack", len(self.run["class_counts"])
+        if own := self.config["attack"]:
             how = f" ({' → '.join(self.attacked)})" if self.attacked else ""
-            by = plural(len(whose), "client")
-            if 0 < len(whose) <= MOST_NUMBERS:
-                by = f"client {', '.join(map(str, whose))}"
-            parts.append(f"attack {readable(str(attack.get('name')))}{how} by {by}")
-        parts.append(f"defence {self.rule}")
+            by = clients(own.get("clients", []))
+            attack = f"attack {readable(str(own.get('name')))}{how} by {by}"
         rounds, seed = (readable(show(self.config.get(k))) for k in ("global_epochs", "seed"))
+        parts = [self.run["dataset"], plural(number, "client"), attack, f"defence {self.rule}"]
         return SEPARATOR.join([*parts, plural(rounds, "round"), f"seed {seed}"])
 
     @property
@@ -112,17 +107,17 @@ def read_run(folder: Path) -> RunData:
 
 def _read_config(folder: Path, num_classes: int, problems: list[str]) -> dict[str, Any]:
     """The run's config; where it is damaged, what a picture needs of it."""
-    path = folder / "config.json"
+    where = str(folder / "config.json")
     number = Annotated[int, Range(0, num_classes - 1)] | Literal["all"] | None
     shapes = {"clients": list[CountOrZero], "source": number, "target": number}
     try:
-        config = read_json(path)
-        name = check_value(str(path), "name", config.get("name"), str)
-        attack = check_value(str(path), "attack", config.get("attack"), dict | None) or {}
+        config = read_json(folder / "config.json")
+        name = check_value(where, "name", config.get("name"), str)
+        attack = check_value(where, "attack", config.get("attack"), dict | None) or {}
         if attack.get("source") == "all":
-            attack = {key: value for key, value in attack.items() if key != "target"}
+            attack.pop("target", None)
         for key in shapes.keys() & attack.keys():
-            check_value(str(path), f"attack.{key}", attack[key], shapes[key])
+            check_value(where, f"attack.{key}", attack[key], shapes[key])
     except ConfigError as problem:
         problems.append(str(problem))
         return {"name": folder.resolve().name, "attack": None}
@@ -131,6 +126,12 @@ def _read_config(folder: Path, num_classes: int, problems: list[str]) -> dict[st
 
 def plural(number: object, thing: str) -> str:
     return f"{number} {thing}{'' if str(number) == '1' else 's'}"
+
+
+def clients(numbers: Collection[int]) -> str:
+    if len(numbers) > MOST_NUMBERS:
+        return f"{len(numbers)} clients"
+    return f"client {', '.join(map(str, sorted(numbers)))}" if numbers else "nobody"
 
 
 @cache
