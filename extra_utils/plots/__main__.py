@@ -2,10 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
-from extra_utils.basics.errors import ENDINGS, ConfigError, prepare_process, report, say, show
+from extra_utils.basics.errors import ConfigError, ending, prepare_process, say, show
 from extra_utils.config.command_line import COMMAND_LINE
 from extra_utils.plots.comparison import compare_runs
 from extra_utils.plots.draw import draw_run
@@ -30,23 +29,19 @@ def main(argv: list[str]) -> int:
     if not argv or "-h" in argv or "--help" in argv:
         print(USAGE)
         return 0 if argv else 2
-    try:
-        folders, formats, is_watch = parse(argv)
-        if is_watch:
-            watch(folders[0], formats)
-        elif len(folders) == 1:
-            write_report(folders[0], draw_run(folders[0], formats))
-        else:
-            print(compare_runs(folders, formats))
-    except ENDINGS as error:
-        return report(error)
-    except KeyboardInterrupt:
-        say("error: interrupted by Ctrl-C", sys.stderr)
-        return 130
-    return 0
+    return ending(lambda: draw(*parse(argv)))
 
 
-def parse(argv: Iterable[str]) -> tuple[list[Path], list[str], bool]:
+def draw(folders: list[Path], formats: list[str], is_watch: bool) -> None:
+    if is_watch:
+        watch(folders[0], formats)
+    elif len(folders) == 1:
+        write_report(folders[0], draw_run(folders[0], formats))
+    else:
+        print(compare_runs(folders, formats))
+
+
+def parse(argv: list[str]) -> tuple[list[Path], list[str], bool]:
     """The folders, the formats, and whether to watch; ConfigError with what is wrong."""
     folders, formats, is_watch, rest = [], ["png"], False, list(argv)
     while rest:
@@ -75,18 +70,18 @@ def wrong(key: str, got: object, right: str) -> ConfigError:
 
 def watch(folder: Path, formats: list[str]) -> None:
     """Draws the run whenever it has written rows, until it has ended."""
-    path, drawn, has_ended = folder / FILE_NAME, b"", False
-    while not has_ended:
+    path, drawn = folder / FILE_NAME, b""
+    while True:
         rows = path.read_bytes() if path.is_file() else b""
         if not rows and not drawn:
             say_once(f"note: {path}: has no rows yet; waiting for them")
         if rows != drawn and rows.endswith(b"\n"):  # else a row is being written
             run, drawn = draw_run(folder, formats), rows
-            has_ended = run.summary is not None
-            rounds = run.rounds[-1]["round"] if run.rounds else 0
-            say(f"{folder}: drawn {'at the end' if has_ended else f'after round {rounds}'}")
-        if not has_ended:
-            time.sleep(POLL_S)
+            if run.summary:
+                say(f"{folder}: drawn at the end")
+                return
+            say(f"{folder}: drawn after round {run.rounds[-1]['round'] if run.rounds else 0}")
+        time.sleep(POLL_S)
 
 
 if __name__ == "__main__":
