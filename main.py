@@ -63,21 +63,16 @@ def compare_all(
 ) -> None:
     """All runs of a sweep, side by side, and then in one table and figure, and what is ``more``."""
     from extra_utils.plots.comparison import compare_sweep
-    from extra_utils.plots.report import write_sweep_report
-    from extra_utils.run.sweep import Steps, carry_out_all, hint, num_jobs, plan_runs, sweep_folder
+    from extra_utils.run.sweep import carry_out_all, hint, plan_runs, sweep_folder
 
     if launcher.world_size is not None:
         raise ConfigError("sweep: goes without torchrun, it starts its runs by itself")
-    steps = Steps(checked_config, prepared_data, carry_out)
     baseline = baseline_of(sweep, arguments.baseline)
-    runs = plan_runs(sweep, TABLES, steps)
-    jobs = num_jobs(sweep, runs)
+    runs = plan_runs(sweep, TABLES, checked_config, prepared_data)
     with sweep_folder(sweep, runs, arguments) as folder:
-        failures = carry_out_all(runs, folder, steps.carry_out, jobs)
-        print(compare_sweep(folder, sweep.combinations, baseline))
-        if text := more(folder):
-            print(f"\n{text}")
-        say(f"report: {write_sweep_report(folder, [folder / run.name for run in runs])}")
+        failures = carry_out_all(sweep, runs, folder, carry_out)
+        texts = compare_sweep(folder, sweep.combinations, baseline), more(folder)
+        print(*filter(None, texts), sep="\n\n")
     say(f"run folder: {folder}")
     if failures:
         raise RunFailed("\n".join([*failures, hint(folder)]))
@@ -148,23 +143,22 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
 
 
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
-    """Every picture of a finished run, and its report."""
+    """Every picture of a finished run: most of them in another process."""
     from client import sample_rows
     from extra_utils.plots.draw import draw_run
-    from extra_utils.plots.report import write_report
     from extra_utils.plots.run_data import read_run
     from extra_utils.plots.style import ATTACKER, add_head, in_lines, save
-    from extra_utils.processes.child import beside
+    from extra_utils.processes.child import in_child
     from extra_utils.utils import LETTERS, NAME, draw_samples
 
-    dataset = open_dataset(data_folder)
-    with beside(draw_run, run_dir):
-        drawn = read_run(run_dir)
+    def draw_labels() -> None:
+        drawn, rows = read_run(run_dir), sample_rows(config, open_dataset(data_folder))
         names = [in_lines(name, NAME, LETTERS, " _-") for name in drawn.run["class_names"]]
-        figure = draw_samples(sample_rows(config, dataset), names, ATTACKER)
+        figure = draw_samples(rows, names, ATTACKER)
         add_head(figure, f"{drawn.title}, labels trained on", drawn.setting)
         save(figure, run_dir / "samples.png")
-    say(f"report: {write_report(run_dir, drawn)}")
+
+    in_child(draw_run, run_dir, meanwhile=draw_labels)
 
 
 if __name__ == "__main__":

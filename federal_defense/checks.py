@@ -1,5 +1,7 @@
 """What is refused before a run starts: its config, its data, and the two together."""
 
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from extra_utils.basics.errors import tell
@@ -36,7 +38,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
     """
     with places.named():
         check_classes(config, known_classes(config))
-    folder, notice = prepare_data(config, import_torch)
+    folder, notice = prepare_data(config, partial(import_module, "torch"))
     dataset = open_dataset(folder)
     with places.named():
         check_num_classes(config, dataset.num_classes)
@@ -60,8 +62,3 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
     if launcher.is_main:
         tell(notes, idle_attack(config, labels, dataset.num_classes, dataset.image_shape[1]))
     return folder
-
-
-def import_torch() -> None:
-    """It takes over a second, in which another process can look at 60,000 files."""
-    import torch  # noqa: F401

@@ -14,7 +14,7 @@ import pytest
 
 from tests.helpers import ROOT
 
-MOST_LINES = 8_204  # of all sources together; 7,900 are meant, so nothing may be added before
+MOST_LINES = 7_900  # of all sources together
 MOST_LINES_OF_MAIN = 190
 MOST_LINES_OF_A_FILE = 250  # of the sources
 MOST_LINES_OF_A_FUNCTION = 40  # of the tests, too

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn, TextIO
 
-LOST_OUTPUT = 120  # Python's own status where what was said could not be written
 SHOWN_LENGTH = 60  # a longer value is cut in messages
 TOLD: list[str] = []  # by this process, and not taken yet
 
@@ -107,7 +106,7 @@ def leave(status: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     except OSError:
-        status = status or LOST_OUTPUT
+        status = status or 120  # as Python's own
     os._exit(status)
 
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-CONFIDENCE = 0.95
-
 
 class Spread(NamedTuple):
     """A figure over n seeds: mean and sample standard deviation (of one seed alone: None)."""
@@ -17,10 +15,6 @@ class Spread(NamedTuple):
     mean: float
     deviation: float | None
     n: int
-
-    def text(self, digits: int = 1) -> str:
-        own = f"{self.mean:.{digits}f}"
-        return own if self.deviation is None else f"{own} ± {self.deviation:.{digits}f}"
 
 
 class Difference(NamedTuple):
@@ -30,9 +24,11 @@ class Difference(NamedTuple):
     half: float | None
     n: int
 
-    def text(self, digits: int = 1) -> str:
-        own = f"{self.mean:+.{digits}f}"
-        return own if self.half is None else f"{own} ± {self.half:.{digits}f}"
+
+def with_doubt(mean: float, doubt: float | None, digits: int = 1, sign: str = "") -> str:
+    """Both with so many digits; ``sign``: "+" where it is to be shown."""
+    own = f"{mean:{sign}.{digits}f}"
+    return own if doubt is None else f"{own} ± {doubt:.{digits}f}"
 
 
 def spread_of(values: Iterable[float | None]) -> Spread | None:
@@ -66,4 +62,4 @@ def t_quantile(freedom: int) -> float:
     angles = np.linspace(0, math.pi / 2, 200_001)
     density = np.cos(angles) ** (freedom - 1)
     below = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])
-    return math.sqrt(freedom) * math.tan(float(np.interp(CONFIDENCE * below[-1], below, angles)))
+    return math.sqrt(freedom) * math.tan(float(np.interp(0.95 * below[-1], below, angles)))

@@ -60,11 +60,9 @@ class Sweep:
 def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
     """None where this is one run. Raises ConfigError where the lists are wrong."""
     folder = Path(arguments.resume) if arguments.resume is not None else None
-    if folder and (folder / FILE_NAME).is_file():
-        path = folder / FILE_NAME
-    else:
-        path = Path(arguments.config or DEFAULT_CONFIG)
-    own = read_json(path).get(SWEEP) if not folder or path.parent == folder else None
+    is_begun = folder is not None and (folder / FILE_NAME).is_file()
+    path = folder / FILE_NAME if folder and is_begun else Path(arguments.config or DEFAULT_CONFIG)
+    own = read_json(path).get(SWEEP) if is_begun or not folder else None
     typed = {key: values_of(key, text, tables) for key, text in arguments.overrides.items()}
     if own is None and (folder or all(len(values) == 1 for values in typed.values())):
         for key in OF_SWEEPS:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from extra_utils.basics.errors import ConfigError, printable, say
+from extra_utils.basics.errors import ConfigError, RunFailed, printable, say
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
@@ -27,6 +27,7 @@ from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
 CIFAR_FOLDER = "cifar10"
+Task = Callable[[], object]
 VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
 FLOWERS = "https://download.tensorflow.org/example_images/flower_photos.tgz"
 BANNER = """\
@@ -46,7 +47,7 @@ def known_classes(config: Config) -> list[str]:
     return OFFICIAL[config.type].class_names
 
 
-def prepare_data(config: Config, meanwhile: Callable[[], None] = lambda: None) -> tuple[Path, str]:
+def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, str]:
     """Finds, reads and caches the data set once, for all ranks.
 
     ``meanwhile``: what this process does while another looks at a folder of images.
@@ -106,7 +107,7 @@ def _folder_of_images(config: Config) -> Path | None:
     return data_path
 
 
-def _find_source(config: Config, meanwhile: Callable[[], None] = lambda: None) -> Source:
+def _find_source(config: Config, meanwhile: Task = lambda: None) -> Source:
     if config.type == "synthetic":
         made_from = {"source": "synthetic", "seed": config.seed}
         return Source(lambda: made_from, lambda: make_synthetic(config.seed))
@@ -127,11 +128,12 @@ def _find_source(config: Config, meanwhile: Callable[[], None] = lambda: None) -
     return Source(made_from_files, build)
 
 
-def _folder_source(
-    name: str, folder: Path, side: int, seed: int, meanwhile: Callable[[], None]
-) -> Source:
+def _folder_source(name: str, folder: Path, side: int, seed: int, meanwhile: Task) -> Source:
     """The two parts as they are, else a seeded split of one folder of classes."""
-    parts = in_child(scan_parts, folder, meanwhile=meanwhile)
+    try:
+        parts = in_child(scan_parts, folder, meanwhile=meanwhile)
+    except Unavailable as error:  # it is there: no other images are to stand for it
+        raise RunFailed(str(error)) from None
     say_unused(parts)
     class_names = parts[0].class_names
     for found in parts:

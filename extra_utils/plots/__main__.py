@@ -8,7 +8,6 @@ from extra_utils.basics.errors import ConfigError, ending, prepare_process, say,
 from extra_utils.config.command_line import COMMAND_LINE
 from extra_utils.plots.comparison import compare_runs
 from extra_utils.plots.draw import draw_run
-from extra_utils.plots.report import write_report
 from extra_utils.plots.run_data import say_once
 from extra_utils.plots.style import FORMATS
 from extra_utils.run.metrics import FILE_NAME
@@ -36,7 +35,7 @@ def draw(folders: list[Path], formats: list[str], is_watch: bool) -> None:
     if is_watch:
         watch(folders[0], formats)
     elif len(folders) == 1:
-        write_report(folders[0], draw_run(folders[0], formats))
+        draw_run(folders[0], formats)
     else:
         print(compare_runs(folders, formats))
 

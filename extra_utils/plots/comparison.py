@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from extra_utils.basics.errors import printable
 from extra_utils.basics.files import write_whole
-from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of
+from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of, with_doubt
 from extra_utils.config.sweep import Combination, Part, part_of
 from extra_utils.plots import style
 from extra_utils.plots.run_data import SEPARATOR, RunData, column, read_run, readable
@@ -166,19 +166,13 @@ def cells(groups: list[Group], baseline: Part | None) -> list[list[str]]:
     head += [f"{COLUMNS[key]} less {part_of(*baseline)}" for key in paired if baseline]
     rows = []
     for number, group in enumerate(groups):
-        own, other = [spreads[key][number] for key in shown], partner(group, groups, baseline)
-        row = [
-            group.name,
-            str(len(group.runs)),
-            *(text_of(*each) for each in zip(shown, own, strict=True)),
-        ]
-        differences = [group.less(other, key) for key in paired]
-        rows.append(row + [f"{d.text()} (n = {d.n})" if d else "-" for d in differences])
+        own = {key: spreads[key][number] for key in shown}
+        row = [group.name, str(len(group.runs))]
+        row += [with_doubt(*s[:2], 1 + (key == "loss")) if s else "-" for key, s in own.items()]
+        less = [group.less(partner(group, groups, baseline), key) for key in paired]
+        row += [f"{with_doubt(*d[:2], sign='+')} (n = {d.n})" if d else "-" for d in less]
+        rows.append(row)
     return [head, *rows]
-
-
-def text_of(key: str, spread: Spread | None) -> str:
-    return spread.text(2 if key == "loss" else 1) if spread else "-"
 
 
 def as_json(groups: list[Group], baseline: Part | None) -> dict[str, Any]:

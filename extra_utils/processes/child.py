@@ -1,22 +1,20 @@
 """A function in a child process: one that may hang, or one that has a core of its own."""
 
-import contextlib
-import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from extra_utils.basics.errors import ENDINGS, ConfigError
+from extra_utils.basics.errors import ConfigError, RunFailed, describe_os_error
 from extra_utils.processes.machine import end_with_parent, process_context
 
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
 
 
-class Unavailable(RuntimeError):
+class Unavailable(RunFailed):
     """What was asked for is not to be had; the message, one line, says why."""
 
 
@@ -24,13 +22,12 @@ def in_child(
     function: Callable[..., Any],
     *args: object,
     growing: Path | None = None,
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Any:
     """``function(*args)`` in a child process, with this one busy ``meanwhile``.
 
-    Raises Unavailable where it fails, and ConfigError as it does.
-
-    A child that fetches into the folder ``growing`` is ended when that has stopped to grow.
+    Raises Unavailable where it fails, and ConfigError as it does. A child that fetches into the
+    folder ``growing`` is ended when that has stopped to grow.
     """
     context: Any = process_context()
     receiver, sender = context.Pipe(duplex=False)
@@ -49,32 +46,6 @@ def in_child(
     if not is_right:
         raise answer
     return answer
-
-
-@contextlib.contextmanager
-def beside(function: Callable[..., Any], *args: object) -> Iterator[None]:
-    """``function(*args)`` in a child process while the block runs; again in this one if it fails.
-
-    So what goes wrong is raised here.
-    """
-    context: Any = process_context()
-    child = context.Process(target=_silently, args=(function, args), daemon=True)
-    child.start()
-    try:
-        yield
-    finally:
-        child.join()
-    if child.exitcode:
-        function(*args)
-
-
-def _silently(function: Callable[..., Any], args: tuple[object, ...]) -> None:
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        function(*args)
-    except ENDINGS:
-        os._exit(1)
 
 
 def _wait(receiver: Connection, growing: Path | None) -> None:
@@ -97,5 +68,6 @@ def _child(sender: Connection, function: Callable[..., Any], args: tuple[object,
     except ConfigError as error:
         sender.send((False, ConfigError(str(error))))
     except (OSError, RuntimeError, ValueError) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", None) or error
+        own = describe_os_error(error) if isinstance(error, OSError) else error
+        reason = getattr(error, "reason", None) or own
         sender.send((False, Unavailable(" ".join(str(reason).split()))))

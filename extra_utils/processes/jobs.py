@@ -29,7 +29,7 @@ def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
     as by SIGTERM, and waited for.
     """
     context: Any = process_context()
-    waiting, running = list(tasks.items()), dict[int, tuple[str, Any, Path]]()
+    waiting, running = list(tasks.items()), dict[Any, tuple[str, Any, Path]]()
     with temporary_folder("fl-jobs-") as folder:
         try:
             while waiting or running:
@@ -40,7 +40,6 @@ def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
                     process.start()
                     running[process.sentinel] = name, process, said
                 for sentinel in connection.wait(list(running)):
-                    assert isinstance(sentinel, int)
                     name, process, said = running.pop(sentinel)
                     process.join()
                     text = said.read_text("utf-8", "backslashreplace") if said.exists() else ""

@@ -22,23 +22,17 @@ from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import Places, Tables, read_choice
 from extra_utils.config.sweep import FILE_NAME, Sweep
 from extra_utils.config.values import read_json
-from extra_utils.processes.jobs import Ended, side_by_side
+from extra_utils.processes.jobs import side_by_side
 from extra_utils.processes.machine import available_cores
+from extra_utils.run import metrics
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
-from extra_utils.run.metrics import read_metrics
 from extra_utils.run.progress import round_text
 from extra_utils.run.provenance import versions
 
-LAST_FILE = "report.html"  # that a run writes
+LAST_FILES = ("samples.png", "confusion_matrix.png")  # that a run writes
+Check = Callable[[GivenConfig, Places], Config]
+Prepare = Callable[[Config, Places], Path]
 CarryOut = Callable[[Config, Path, Arguments], None]
-
-
-class Steps(NamedTuple):
-    """What becomes of a run: its config is checked, its data found, and it is carried out."""
-
-    check: Callable[[GivenConfig, Places], Config]
-    prepare: Callable[[Config, Places], Path]
-    carry_out: CarryOut
 
 
 class Planned(NamedTuple):
@@ -50,18 +44,18 @@ class Planned(NamedTuple):
     told: list[str]  # its notes and warnings
 
 
-def plan_runs(sweep: Sweep, tables: Tables, steps: Steps) -> list[Planned]:
+def plan_runs(sweep: Sweep, tables: Tables, check: Check, prepare: Prepare) -> list[Planned]:
     """All runs. Raises ConfigError where one is wrong, and says which; says each note once."""
     checked: list[tuple[str, Config, Places, list[str]]] = []
     runs, heard = [], Counter[tuple[bool, str]]()
     for name, choice, _ in sweep.combinations:
         with _heard(heard, name):
             given, places = read_choice(sweep.path, choice, sweep.where, tables)
-            config = with_absolute_paths(steps.check(given, places))
+            config = with_absolute_paths(check(given, places))
         checked.append((name, config, places, take_told()))
     for name, config, places, told in checked:
         with _heard(heard, name):
-            data = steps.prepare(config, places)
+            data = prepare(config, places)
         # the result does not depend on the number of processes, but for what all step together
         alone = config if config.syncBN else replace(config, world_size=1)
         runs.append(Planned(name, alone, data, [*told, *take_told()]))
@@ -95,20 +89,19 @@ def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Ite
         yield folder
 
 
-def carry_out_all(runs: list[Planned], folder: Path, carry_out: CarryOut, jobs: int) -> list[str]:
-    """Every run that is not at its end yet; why some failed, by name.
+def carry_out_all(
+    sweep: Sweep, runs: list[Planned], folder: Path, carry_out: CarryOut
+) -> list[str]:
+    """Every run that is not at its end yet, as many at a time as there are cores for.
 
-    Raises KeyboardInterrupt with how to go on.
+    Returns why some failed, by name. Raises KeyboardInterrupt with how to go on.
     """
-    todo = {
-        run.name: run
-        for run in runs
-        if not (folder / run.name / LAST_FILE).is_file()
-        or not is_finished(folder / run.name, run.config)
-    }
-    begun = [run.name for run in runs if (folder / run.name / "metrics.jsonl").is_file()]
-    if note := _made_otherwise(folder, begun):
-        say(f"note: {note}")
+    todo = {run.name: run for run in runs if not _is_done(folder / run.name, run.config)}
+    now = versions()
+    if changed := [text for run in runs if (text := _changes(folder / run.name, now))]:
+        say(f"note: made with other sources or versions: {'; '.join(changed)}")
+    threads = max(run.config.world_size * run.config.threads_per_process for run in runs)
+    jobs = sweep.jobs or max(1, available_cores() // threads)
     tasks = {name: partial(_alone, carry_out, run, folder / name) for name, run in todo.items()}
     failures: list[str] = []
     done = len(runs) - len(todo)
@@ -117,14 +110,14 @@ def carry_out_all(runs: list[Planned], folder: Path, carry_out: CarryOut, jobs: 
     try:
         with bar:
             for number, ended in enumerate(side_by_side(tasks, jobs), start=done + 1):
-                reason = _reason(ended) if ended.status else ""
-                failures += [f"{ended.name}: {reason}"] if reason else []
-                figures = (
-                    f"failed: {reason}"
-                    if reason
-                    else round_text(read_metrics(folder / ended.name)[0][-1])
-                )
-                tqdm.write(printable(f"run {number}/{len(runs)}  {ended.name}  {figures}"))
+                if ended.status:
+                    said = ended.said.rpartition("error: ")[2].strip()
+                    reason = said or f"ended with exit status {ended.status}"
+                    failures.append(f"{ended.name}: {reason}")
+                    shown = f"failed: {reason}"
+                else:
+                    shown = round_text(metrics.read_metrics(folder / ended.name)[0][-1])
+                tqdm.write(printable(f"run {number}/{len(runs)}  {ended.name}  {shown}"))
                 bar.update()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(hint(folder)) from None
@@ -138,21 +131,19 @@ def hint(folder: Path) -> str:
 
 def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
     """One run, from its beginning or from its checkpoint on; its exit status."""
-    place = str(folder)
     TOLD.extend(run.told)
     is_begun = (folder / "config.json").exists()
     try:
-        options = Arguments(resume=place) if is_begun else Arguments(run_dir=place)
-        carry_out(run.config, run.data, options)
+        place = str(folder)
+        how = Arguments(resume=place) if is_begun else Arguments(run_dir=place)
+        carry_out(run.config, run.data, how)
     except ENDINGS as error:
         return report(error)
     return 0
 
 
-def num_jobs(sweep: Sweep, runs: list[Planned]) -> int:
-    """How many runs are at work at a time: as many as there are cores for."""
-    threads = max(run.config.world_size * run.config.threads_per_process for run in runs)
-    return sweep.jobs or max(1, available_cores() // threads)
+def _is_done(folder: Path, config: Config) -> bool:
+    return all((folder / name).is_file() for name in LAST_FILES) and is_finished(folder, config)
 
 
 def _check_same(folder: Path, config: Config) -> None:
@@ -170,20 +161,12 @@ def _check_same(folder: Path, config: Config) -> None:
         raise ConfigError(f"{path}: is of another run: {change}; run_dir must be a new folder")
 
 
-def _made_otherwise(folder: Path, names: list[str]) -> str:
-    """Which runs were made with other sources or versions than there are now; "" for none."""
-    now, found = versions(), []
-    for name in names:
-        rows, _ = read_metrics(folder / name)
-        was: dict[str, str] = next((row["versions"] for row in rows if "versions" in row), {})
-        if changed := [f"{key} {value}" for key, value in was.items() if now.get(key) != value]:
-            found.append(f"{name} ({', '.join(changed)})")
-    return f"made with other sources or versions: {'; '.join(found)}" if found else ""
-
-
-def _reason(ended: Ended) -> str:
-    _, _, reason = ended.said.rpartition("error: ")
-    return reason.strip() or f"ended with exit status {ended.status}"
+def _changes(folder: Path, now: dict[str, str]) -> str:
+    """The run and what it was made with that is different now; "" for nothing."""
+    rows = metrics.read_metrics(folder)[0] if (folder / metrics.FILE_NAME).is_file() else []
+    was: dict[str, str] = next((row["versions"] for row in rows if "versions" in row), {})
+    changed = [f"{key} {value}" for key, value in was.items() if now.get(key) != value]
+    return f"{folder.name} ({', '.join(changed)})" if changed else ""
 
 
 @contextlib.contextmanager

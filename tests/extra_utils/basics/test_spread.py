@@ -12,15 +12,16 @@ from extra_utils.basics.spread import (
     difference_of,
     spread_of,
     t_quantile,
+    with_doubt,
 )
 
 
 def test_seeds_become_a_mean_and_a_sample_standard_deviation() -> None:
     found = spread_of([1.0, 3.0])
     assert found == Spread(2.0, math.sqrt(2), 2)
-    assert found.text() == "2.0 ± 1.4"
+    assert with_doubt(*found[:2]) == "2.0 ± 1.4"
     assert spread_of([None, 3.0]) == Spread(3.0, None, 1)  # nobody was flagged under one seed
-    assert Spread(3.0, None, 1).text(2) == "3.00"
+    assert with_doubt(3.0, None, 2) == "3.00"
     assert spread_of([None, None]) is None
 
 
@@ -39,10 +40,10 @@ def test_pairs_have_an_interval_that_their_common_noise_does_not_widen() -> None
     assert found.half is not None
     assert (found.mean, found.n) == (2.0, 3)
     assert found.half == pytest.approx(2.484, abs=1e-3)
-    assert found.text() == "+2.0 ± 2.5"
+    assert with_doubt(*found[:2], sign="+") == "+2.0 ± 2.5"
 
 
 def test_of_one_pair_there_is_no_interval_and_of_none_nothing() -> None:
     assert difference_of([(1.0, 3.0)]) == Difference(-2.0, None, 1)
-    assert Difference(-2.0, None, 1).text(2) == "-2.00"
+    assert with_doubt(-2.0, None, 2, "+") == "-2.00"
     assert difference_of([(1.0, None), (None, None)]) is None

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from extra_utils.basics.errors import ConfigError
+from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.data import sources as data_sources
 from extra_utils.data.official import OFFICIAL
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import open_dataset
+from extra_utils.processes.child import Unavailable
 from tests.helpers import ROOT, make_config, make_dataset
 
 CONFIG = make_config(type="cifar", download=False)
@@ -292,3 +293,20 @@ def test_an_archive_at_hand_is_unpacked_without_a_network_unless_it_is_cut_off(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("CIFAR-10 "), done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {archive.name, "cifar-10-batches-py"}
+
+
+def test_a_folder_that_cannot_be_looked_at_is_no_folder_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends and names it; synthetic images do not take its place."""
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(data_sources, "scan_parts", refuse)
+    for part in ("train", "test"):
+        (tmp_path / "cifar10" / part / "cat").mkdir(parents=True)
+    config = make_config(type="cifar", data_path=str(tmp_path), offline_data="synthetic")
+    with pytest.raises(RunFailed, match=r"cifar10: Permission denied$") as caught:
+        prepare_data(config)
+    assert not isinstance(caught.value, Unavailable)

@@ -14,7 +14,7 @@ from extra_utils.config.keys import Config, GivenConfig
 from extra_utils.config.reader import Places
 from extra_utils.config.rules import resolve
 from extra_utils.config.sweep import Sweep, read_sweep
-from extra_utils.run.sweep import Planned, Steps, plan_runs, sweep_folder
+from extra_utils.run.sweep import Planned, plan_runs, sweep_folder
 from federal_defense.rules.table import TABLES
 
 
@@ -29,16 +29,12 @@ def prepare(_config: Config, _places: Places) -> Path:
     return Path("data")
 
 
-def fail(*_: object) -> None:
-    raise AssertionError("nothing is to be carried out here")
-
-
 def plan(folder: Path, *options: str, **keys: Any) -> tuple[Sweep, list[Planned]]:
     path = folder / "c.json"
     path.write_text(json.dumps({"type": "synthetic", "output_dir": str(folder / "runs")} | keys))
     sweep = read_sweep(parse_arguments([f"--config={path}", *options]), TABLES)
     assert sweep is not None
-    return sweep, plan_runs(sweep, TABLES, Steps(check, prepare, fail))
+    return sweep, plan_runs(sweep, TABLES, check, prepare)
 
 
 def test_a_run_has_one_process_and_the_clients_of_its_config(tmp_path: Path) -> None:
