@@ -148,7 +148,7 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     from extra_utils.plots.draw import draw_run
     from extra_utils.plots.run_data import read_run
     from extra_utils.plots.style import ATTACKER, add_head, in_lines, save
-    from extra_utils.processes.child import in_child
+    from extra_utils.processes.child import Unavailable, in_child
     from extra_utils.utils import LETTERS, NAME, draw_samples
 
     def draw_labels() -> None:
@@ -158,7 +158,10 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
         add_head(figure, f"{drawn.title}, labels trained on", drawn.setting)
         save(figure, run_dir / "samples.png")
 
-    in_child(draw_run, run_dir, meanwhile=draw_labels)
+    try:
+        in_child(draw_run, run_dir, meanwhile=draw_labels)
+    except Unavailable:  # it was killed, or what is wrong is said by this process
+        draw_run(run_dir)
 
 
 if __name__ == "__main__":

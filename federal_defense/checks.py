@@ -1,7 +1,5 @@
 """What is refused before a run starts: its config, its data, and the two together."""
 
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 from extra_utils.basics.errors import tell
@@ -38,7 +36,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
     """
     with places.named():
         check_classes(config, known_classes(config))
-    folder, notice = prepare_data(config, partial(import_module, "torch"))
+    folder, notice = prepare_data(config, lambda: __import__("torch"))
     dataset = open_dataset(folder)
     with places.named():
         check_num_classes(config, dataset.num_classes)

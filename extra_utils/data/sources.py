@@ -133,7 +133,7 @@ def _folder_source(name: str, folder: Path, side: int, seed: int, meanwhile: Tas
     try:
         parts = in_child(scan_parts, folder, meanwhile=meanwhile)
     except Unavailable as error:  # it is there: no other images are to stand for it
-        raise RunFailed(str(error)) from None
+        raise RunFailed(f"{folder}: {error}") from None
     say_unused(parts)
     class_names = parts[0].class_names
     for found in parts:

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from extra_utils.basics.errors import ConfigError, RunFailed, describe_os_error
+from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.processes.machine import end_with_parent, process_context
 
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
@@ -68,6 +68,5 @@ def _child(sender: Connection, function: Callable[..., Any], args: tuple[object,
     except ConfigError as error:
         sender.send((False, ConfigError(str(error))))
     except (OSError, RuntimeError, ValueError) as error:  # URLError is an OSError
-        own = describe_os_error(error) if isinstance(error, OSError) else error
-        reason = getattr(error, "reason", None) or own
+        reason = getattr(error, "reason", None) or error
         sender.send((False, Unavailable(" ".join(str(reason).split()))))
