@@ -94,7 +94,7 @@ def carry_out_all(
 ) -> list[str]:
     """Every run that is not at its end yet, as many at a time as there are cores for.
 
-    Returns why some failed, by name. Raises KeyboardInterrupt with how to go on.
+    Returns why some failed, in the order of the sweep. Raises KeyboardInterrupt with how to go on.
     """
     todo = {run.name: run for run in runs if not _is_done(folder / run.name, run.config)}
     now = versions()
@@ -103,7 +103,7 @@ def carry_out_all(
     threads = max(run.config.world_size * run.config.threads_per_process for run in runs)
     jobs = sweep.jobs or max(1, available_cores() // threads)
     tasks = {name: partial(_alone, carry_out, run, folder / name) for name, run in todo.items()}
-    failures: list[str] = []
+    failures: dict[str, str] = {}
     done = len(runs) - len(todo)
     tqdm.monitor_interval = 0  # its thread would be forked
     bar = tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None)
@@ -113,7 +113,7 @@ def carry_out_all(
                 if ended.status:
                     said = ended.said.rpartition("error: ")[2].strip()
                     reason = said or f"ended with exit status {ended.status}"
-                    failures.append(f"{ended.name}: {reason}")
+                    failures[ended.name] = reason
                     shown = f"failed: {reason}"
                 else:
                     shown = round_text(metrics.read_metrics(folder / ended.name)[0][-1])
@@ -121,7 +121,7 @@ def carry_out_all(
                 bar.update()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(hint(folder)) from None
-    return failures
+    return [f"{name}: {failures[name]}" for name in todo if name in failures]
 
 
 def hint(folder: Path) -> str:

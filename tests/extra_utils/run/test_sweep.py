@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from extra_utils.basics.errors import say
+from extra_utils.basics.errors import RunFailed, say
 from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.keys import Config, GivenConfig
 from extra_utils.config.reader import Places
 from extra_utils.config.rules import resolve
 from extra_utils.config.sweep import Sweep, read_sweep
-from extra_utils.run.sweep import Planned, plan_runs, sweep_folder
+from extra_utils.run.sweep import Planned, carry_out_all, plan_runs, sweep_folder
 from federal_defense.rules.table import TABLES
 
 
@@ -69,3 +70,13 @@ def test_the_same_settings_have_the_same_folder_and_others_another(tmp_path: Pat
     other = [place("--seed=0,2"), place("--seed=0,1", "--lr=0.5"), place("--seed=0,1,2")]
     other.append(place("--seed=0,1", "--global_epochs=11"))
     assert len({first, *other}) == 5
+
+
+def test_the_failed_runs_are_named_in_the_order_of_the_sweep(tmp_path: Path) -> None:
+    def fail(config: Config, _data: Path, _how: Arguments) -> None:
+        time.sleep((2 - config.seed) / 4)  # the first is the last to end
+        raise RunFailed(f"of seed {config.seed}")
+
+    swept, runs = plan(tmp_path, "--seed=0,1,2", "--jobs=3")
+    failures = carry_out_all(swept, runs, tmp_path / "s", fail)
+    assert failures == [f"seed={seed}: of seed {seed}" for seed in range(3)]
