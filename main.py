@@ -73,6 +73,7 @@ def compare_all(
         failures = carry_out_all(sweep, runs, folder, carry_out)
         texts = compare_sweep(folder, sweep.combinations, baseline), more(folder)
         print(*filter(None, texts), sep="\n\n")
+    say(f"report: {folder / 'report.html'}")
     say(f"run folder: {folder}")
     if failures:
         raise RunFailed("\n".join([*failures, hint(folder)]))
@@ -145,7 +146,7 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
 def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
     """Every picture of a finished run: most of them in another process."""
     from client import sample_rows
-    from extra_utils.plots.draw import draw_run
+    from extra_utils.plots.draw import draw_run, report_run
     from extra_utils.plots.run_data import read_run
     from extra_utils.plots.style import ATTACKER, add_head, in_lines, save
     from extra_utils.processes.child import Unavailable, in_child
@@ -162,6 +163,7 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
         in_child(draw_run, run_dir, meanwhile=draw_labels)
     except Unavailable:  # it was killed, or what is wrong is said by this process
         draw_run(run_dir)
+    say(f"report: {report_run(run_dir)}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from tests.helpers import (
 FILES = {
     "accuracy.png", "checkpoint.pth", "class_indices.json", "class_mean.png", "config.json",
     "confusion_matrix.png", "loss.png", "metrics.jsonl", "model.pth", "partition.png",
-    "samples.png",
+    "report.html", "samples.png",
 }  # fmt: skip
 FLIP = {"name": "label_flip", "clients": [2], "source": 1, "target": 4}
 
@@ -144,9 +144,12 @@ def test_without_a_terminal_there_is_one_line_a_round(finished_run: Path, tmp_pa
         "--world_size=2", "--num_clients=2", "--clients_per_round=2",
     )  # fmt: skip
     lines = done.stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines[:-1]] == ["round 0/2", "round 1/2", "round 2/2"]
-    assert all(re.search(r"accuracy \d+\.\d\d %  loss \d", line) for line in lines[:-1])
-    assert lines[-1] == f"run folder: {tmp_path / 'r'}"
+    assert [line.split("  ")[0] for line in lines[:-2]] == ["round 0/2", "round 1/2", "round 2/2"]
+    assert all(re.search(r"accuracy \d+\.\d\d %  loss \d", line) for line in lines[:-2])
+    assert lines[-2:] == [
+        f"report: {tmp_path / 'r' / 'report.html'}",
+        f"run folder: {tmp_path / 'r'}",
+    ]
     assert "source recall" not in done.stdout
     assert read_rows(tmp_path / "r", "round")[1]["source_recall"] is None
     assert len(read_rows(tmp_path / "r", "point")) == 2 * 2 * 2

@@ -42,12 +42,12 @@ def test_every_combination_is_a_run_with_the_bytes_that_it_has_alone(
     sweep: Swept, tmp_path: Path
 ) -> None:
     folder, said, config = sweep
-    own = ["comparison.json", "comparison.md", "comparison.png", "sweep.json"]
+    own = ["comparison.json", "comparison.md", "comparison.png", "report.html", "sweep.json"]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*NAMES, *own])
     assert sorted(re.findall(r"^run \d/4  (\S+)  accuracy", said, re.MULTILINE)) == sorted(NAMES)
     assert re.findall(r"^run (\d)/4", said, re.MULTILINE) == list("1234")
     lines = said.splitlines()
-    assert lines[-1] == f"run folder: {folder}"
+    assert lines[-2:] == [f"report: {folder}/report.html", f"run folder: {folder}"]
     assert (folder / "comparison.md").read_text() in said
 
     alone = tmp_path / "alone"

@@ -7,7 +7,7 @@ from pathlib import Path
 from extra_utils.basics.errors import ConfigError, ending, prepare_process, say, show
 from extra_utils.config.command_line import COMMAND_LINE
 from extra_utils.plots.comparison import compare_runs
-from extra_utils.plots.draw import draw_run
+from extra_utils.plots.draw import draw_run, report_run
 from extra_utils.plots.run_data import say_once
 from extra_utils.plots.style import FORMATS
 from extra_utils.run.metrics import FILE_NAME
@@ -36,6 +36,7 @@ def draw(folders: list[Path], formats: list[str], is_watch: bool) -> None:
         watch(folders[0], formats)
     elif len(folders) == 1:
         draw_run(folders[0], formats)
+        report_run(folders[0])
     else:
         print(compare_runs(folders, formats))
 
@@ -76,6 +77,7 @@ def watch(folder: Path, formats: list[str]) -> None:
             say_once(f"note: {path}: has no rows yet; waiting for them")
         if rows != drawn and rows.endswith(b"\n"):  # else a row is being written
             run, drawn = draw_run(folder, formats), rows
+            report_run(folder)
             if run.summary:
                 say(f"{folder}: drawn at the end")
                 return

@@ -21,6 +21,7 @@ from extra_utils.basics.files import write_whole
 from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of, with_doubt
 from extra_utils.config.sweep import Combination, Part, part_of
 from extra_utils.plots import style
+from extra_utils.plots.report import write_sweep_report
 from extra_utils.plots.run_data import SEPARATOR, RunData, column, read_run, readable
 from extra_utils.plots.style import HONEST, marks, save
 from extra_utils.run.metrics import FILE_NAME, SUMMARY_ROUNDS
@@ -97,28 +98,30 @@ def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
 
 
 def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) -> str:
-    """Writes ``comparison.md``, ``.json`` and ``.png``; returns the table, as wide as fits.
+    """Writes ``comparison.*`` and the page; returns the table, as wide as fits.
 
     ``baseline``: the key and the value with whose runs the others are compared.
     """
     found: dict[str, Group] = {}
-    late = []
+    known: dict[str, RunData | None] = {}
     for name, _, shown in runs:
         run = read_run(folder / name) if (folder / name / FILE_NAME).is_file() else None
+        known[name] = run
         if run is None or run.summary is None:
-            late.append(f"not run to its end: {name}")
             continue
         title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
         found.setdefault(title, Group(title, [], shown)).runs.append(run)
     groups = list(found.values())
     table = cells(groups, baseline)
     notes = NOTES + (PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
+    late = [f"not run to its end: {n}" for n, run in known.items() if not (run and run.summary)]
     text = "\n\n".join([markdown(table), notes, *late])
     write_whole(folder / "comparison.md", (text + "\n").encode("utf-8", "backslashreplace"))
     content = json.dumps(as_json(groups, baseline), indent=2) + "\n"
     write_whole(folder / "comparison.json", content.encode())
     if groups:
         save(draw(groups), folder / "comparison.png")
+    write_sweep_report(folder, known, table, notes)
     is_wide = max(map(len, markdown(table).splitlines())) > shutil.get_terminal_size().columns
     shape = narrow if is_wide and sys.stdout.isatty() else markdown
     return "\n\n".join([shape(table), notes, *late])

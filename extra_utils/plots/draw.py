@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from extra_utils.plots import curves, matrices
+from extra_utils.plots.comparison import Group, cells
+from extra_utils.plots.report import write_report
 from extra_utils.plots.run_data import RunData, read_run, say_once
 from extra_utils.plots.style import save
 
@@ -25,3 +27,9 @@ def draw_run(folder: Path, formats: Iterable[str] = ("png",)) -> RunData:
         for form in formats:
             save(figure, folder / f"{name}.{form}")
     return run
+
+
+def report_run(folder: Path) -> Path:
+    """The page of a run, once its pictures are drawn."""
+    run = read_run(folder)
+    return write_report(run, cells([Group("global model", [run], {})], None))

@@ -29,7 +29,7 @@ from extra_utils.run.folder import is_finished, staying, with_absolute_paths
 from extra_utils.run.progress import round_text
 from extra_utils.run.provenance import versions
 
-LAST_FILES = ("samples.png", "confusion_matrix.png")  # that a run writes
+LAST_FILE = "report.html"  # that a run writes
 Check = Callable[[GivenConfig, Places], Config]
 Prepare = Callable[[Config, Places], Path]
 CarryOut = Callable[[Config, Path, Arguments], None]
@@ -143,7 +143,7 @@ def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
 
 
 def _is_done(folder: Path, config: Config) -> bool:
-    return all((folder / name).is_file() for name in LAST_FILES) and is_finished(folder, config)
+    return (folder / LAST_FILE).is_file() and is_finished(folder, config)
 
 
 def _check_same(folder: Path, config: Config) -> None:

@@ -1,0 +1,138 @@
+"""``report.html``: a run, or a sweep, on one page that needs no other file and no network."""
+
+import base64
+import html
+import json
+import os
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from string import Template
+from urllib.parse import quote
+
+from extra_utils.basics.errors import printable
+from extra_utils.basics.files import write_whole
+from extra_utils.plots.run_data import RunData, clients
+from extra_utils.run.metrics import SUMMARY_ROUNDS
+
+NAME = "report.html"
+COMMAND = "python main.py --config"
+SYNTHETIC = "SYNTHETIC DATA: the program made these images. No figure here is of photographs."
+ALTS = {  # by picture what is in it
+    "comparison": "Curves of the settings' global models over the rounds",
+    "accuracy": "Curves of the accuracy over the rounds: clients' local models, the global model",
+    "loss": "Curves of the loss over the rounds: clients' local models, the global model",
+    "detection": "Clients by rounds: whom the rule kept and whom it left out",
+    "class_mean": "The weight matrix, clients by classes: distance from the clients' median",
+    "partition": "Training images by client and class",
+    "confusion_matrix": "The final model's predicted classes by the true ones, in percent",
+    "samples": "Training images with the labels trained on, changed ones marked",
+}
+
+
+def write_report(run: RunData, figures: list[list[str]]) -> Path:
+    """The page of a run, ended or not: its figures as a table, and the pictures in its folder."""
+    mean = f"Means of the last {SUMMARY_ROUNDS} rounds; all rounds are in metrics.jsonl."
+    same = "The config lies beside this page; with these versions it gives the same bytes."
+    made = {key: run.run.get(key) for key in ("threads_per_process", "versions")}
+    sections = {
+        "Setting": [tag("p", run.setting), tag("p", run.config.get("comment"))],
+        "Final figures": [table(figures), tag("p", mean)],
+        "Pictures": pictures(run.folder, run.setting),
+        "Who was left out when": [table(flags(run))],
+        "All settings": [as_json(run.config)],
+        "How to repeat it": [tag("pre", f"{COMMAND} config.json"), tag("p", same), as_json(made)],
+    }
+    return write_page(run.folder, run.title, {run.config["name"]: run}, sections)
+
+
+def write_sweep_report(
+    folder: Path, runs: dict[str, RunData | None], compared: list[list[str]], notes: str
+) -> Path:
+    """The page of a sweep: its table with the notes on it, and a link to each run's own page.
+
+    ``runs``: by their folder's name, None where nothing of one can be read.
+    """
+    made = [run.run.get("versions") for run in runs.values() if run]
+    versions = [own for number, own in enumerate(made) if own not in made[:number]]
+    sections = {
+        "Comparison": [table(compared), tag("p", notes)],
+        "Pictures": pictures(folder, folder.name),
+        "Runs": [f"<ul>{''.join(f'<li>{link(folder, name)}</li>' for name in runs)}</ul>"],
+        "Setting": [tag("pre", (folder / "sweep.json").read_text("utf-8"))],
+        "How to repeat it": [tag("pre", f"{COMMAND} sweep.json"), *map(as_json, versions)],
+    }
+    return write_page(folder, folder.resolve().name, runs, sections)
+
+
+def write_page(
+    folder: Path, title: str, runs: dict[str, RunData | None], sections: dict[str, list[str]]
+) -> Path:
+    """First what a reader must know before all else; a section without content is left out."""
+    known = [run for run in runs.values() if run]
+    loud = [SYNTHETIC] if any(run.run["synthetic"] for run in known) else []
+    loud += [f"{name}: {state(run)}" for name, run in runs.items() if not (run and run.summary)]
+    kept = [run.run.get("warnings") for run in known]  # rows of older runs have none
+    lines = dict.fromkeys(line for own in kept if isinstance(own, list) for line in own)
+    parts = [tag("h1", title), *(tag("p", line, "loud") for line in loud)]
+    for name, content in {"Warnings": [tag("p", line) for line in lines], **sections}.items():
+        parts += [tag("h2", name), *content] if any(content) else []
+    template = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
+    page = template.substitute(title=text(title), body="\n".join(parts))
+    write_whole(folder / NAME, page.encode())
+    return folder / NAME
+
+
+def state(run: RunData | None) -> str:
+    last = run.rounds[-1]["round"] if run and run.rounds else 0
+    return f"not ended; round {last} is the last" if run else "not begun, or failed at once"
+
+
+def flags(run: RunData) -> list[list[str]]:
+    """Round by round whom the rule left out, rightly and wrongly, and which attackers it kept."""
+    if all(row["flagged"] is None for row in run.clients):
+        return []
+    found = [["round", "attackers left out", "honest clients left out", "attackers kept"]]
+    kinds = ((True, True), (False, True), (True, False))
+    for number, rows in groupby(run.clients, itemgetter("round")):
+        own = [((row["attacker"], bool(row["flagged"])), row["client"]) for row in rows]
+        found.append([str(number), *(clients([c for k, c in own if k == kind]) for kind in kinds)])
+    return found
+
+
+def pictures(folder: Path, setting: str) -> list[str]:
+    parts = []
+    for name, alt in ALTS.items():
+        if (path := folder / f"{name}.png").is_file():
+            source = base64.b64encode(path.read_bytes()).decode()
+            alt = text(f"{alt}. {setting}")
+            parts.append(f'<img alt="{alt}" src="data:image/png;base64,{source}">')
+    return parts
+
+
+def table(rows: list[list[str]]) -> str:
+    """With a head, in a box of its own that can be scrolled."""
+    kinds = ["th", *["td"] * len(rows)]
+    lines = ("".join(tag(kind, c) for c in row) for kind, row in zip(kinds, rows, strict=False))
+    inner = "".join(f"<tr>{line}</tr>" for line in lines)
+    return inner and f'<div class="wide" tabindex="0"><table>{inner}</table></div>'
+
+
+def link(folder: Path, name: str) -> str:
+    """To a run's own page, where it has one."""
+    place = f"{quote(os.fsencode(name))}/{NAME}"
+    return f'<a href="{place}">{text(name)}</a>' if (folder / name / NAME).is_file() else text(name)
+
+
+def as_json(value: object) -> str:
+    return tag("pre", json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def tag(kind: str, value: object, style: str = "") -> str:
+    """An element that holds a text; nothing for None."""
+    return "" if value is None else f'<{kind} class="{style}">{text(value)}</{kind}>'
+
+
+def text(value: object) -> str:
+    """Whatever stands in a file, as text that is no HTML and can be printed."""
+    return html.escape("\n".join(map(printable, str(value).split("\n"))))
