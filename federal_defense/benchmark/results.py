@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from extra_utils.basics.files import write_whole
-from extra_utils.plots.comparison import NOTES, Group, cells, markdown, shared_setting
+from extra_utils.plots import style
+from extra_utils.plots.comparison import MARKERS, NOTES, Group, cells, markdown, shared_setting
 from extra_utils.plots.run_data import read_run
-from extra_utils.plots.style import save
+from extra_utils.plots.style import HONEST, save
 from federal_defense.benchmark.plan import Plan
 
 MOST_COLUMNS = 2  # of panels
-MARKERS = "osD^v<>Phd*x"
+PANEL = 2.6  # inches of its height
 TOLD = "krum, multi_krum and trimmed_mean are told the number of attackers, oracle who they are."
 Groups = dict[tuple[str, str], Group]  # by table and rule
 
@@ -34,7 +35,7 @@ def publish(plan: Plan, folder: Path) -> str:
     text = "\n\n".join([about, *tables(plan, groups)])
     path = folder / "benchmark.png"
     write_whole(path.with_suffix(".md"), (text + "\n").encode("utf-8", "backslashreplace"))
-    save(draw(plan, groups, dataset), path)
+    save(draw(plan, groups, dataset, shared_setting(runs)), path)
     return f"{text}\n\nfigure: {path}"
 
 
@@ -50,26 +51,28 @@ def tables(plan: Plan, groups: Groups) -> Iterator[str]:
         yield markdown([[title, *head[1:]], *(found[rule] for rule in plan.rules)])
 
 
-def draw(plan: Plan, groups: Groups, dataset: str) -> Figure:
+def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
     """Source recall against accuracy, a panel for each attacked setting."""
     attacked = [title for title in plan.tables if title not in plan.clean.values()]
     columns = min(len(attacked), MOST_COLUMNS) or 1
     rows = -(-len(attacked) // columns) or 1
-    figure = Figure(figsize=(5 * columns + 1.5, 4 * rows), layout="constrained")
+    figure = Figure(figsize=(style.WIDTH, PANEL * rows + 1), layout="constrained")
     handles: dict[str, Any] = {}
     for place, title in enumerate(attacked, start=1):
         axes = figure.add_subplot(rows, columns, place)
         clean = groups.get((plan.clean.get(title, ""), "mean"))
         draw_point(axes, clean, "mean, no attack", "+", "grey")
         for number, rule in enumerate(plan.rules):
-            marker, color = MARKERS[number % len(MARKERS)], f"C{number % 10}"
+            marker, color = MARKERS[number % len(MARKERS)], HONEST[number % len(HONEST)]
             draw_point(axes, groups.get((title, rule)), rule, marker, color)
         axes.set(xlabel="source recall (%)", ylabel="accuracy (%)", title=title)
         axes.grid(alpha=0.3)
         points, names = axes.get_legend_handles_labels()
         handles |= zip(names, points, strict=True)
-    figure.suptitle(dataset)
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper")
+    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)
+    figure.draw_without_rendering()  # all have their places now, and keep them under the title
+    figure.set_layout_engine("none")
+    style.add_head(figure, f"{dataset}: every rule in every attacked setting", setting)
     return figure
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from matplotlib.axes import Axes
 
 from extra_utils.config.sweep import Sweep
+from extra_utils.plots import style
 from extra_utils.plots.comparison import Group
 from extra_utils.plots.run_data import RunData
 from federal_defense.benchmark.plan import Cell, Plan
-from federal_defense.benchmark.results import Groups, draw, tables
+from federal_defense.benchmark.results import PANEL, Groups, draw, tables
 
 TITLES = [
     f"{partition}, {attack}"
@@ -82,7 +84,7 @@ def points_of(axes: Axes) -> dict[str, list[list[float]]]:
 
 
 def test_the_figure_has_recall_to_the_right_and_accuracy_upwards_with_error_bars() -> None:
-    figure = draw(PLAN, GROUPS, "animals")
+    figure = draw(PLAN, GROUPS, "animals", "krum · 10 rounds")
     iid, dirichlet = figure.axes
     assert (iid.get_xlabel(), iid.get_ylabel()) == ("source recall (%)", "accuracy (%)")
     assert [axes.get_title() for axes in figure.axes] == [
@@ -99,13 +101,29 @@ def test_the_figure_has_recall_to_the_right_and_accuracy_upwards_with_error_bars
 
 
 def test_panels_stand_two_in_a_row_and_a_plan_without_attack_has_none() -> None:
-    assert draw(PLAN, GROUPS, "animals").get_size_inches().tolist() == [2 * 5 + 1.5, 4]
+    two = draw(PLAN, GROUPS, "animals", "s")
     more = [Cell(f"{n}", f"{n} attack", "mean") for n in range(3)]
-    three = draw(Plan(SWEEP, more, {cell.table: "clean" for cell in more}), {}, "animals")
-    assert three.get_size_inches().tolist() == [2 * 5 + 1.5, 2 * 4]
+    three = draw(Plan(SWEEP, more, {cell.table: "clean" for cell in more}), {}, "animals", "s")
+    assert two.get_figwidth() == three.get_figwidth() == style.WIDTH
+    assert three.get_figheight() - two.get_figheight() == pytest.approx(PANEL)
     places = [axes.get_subplotspec() for axes in three.axes]
     assert [place and place.get_topmost_subplotspec().num1 for place in places] == [0, 1, 2]
     alone = [cell for cell in CELLS if "no attack" in cell.table]
-    clean = draw(Plan(SWEEP, alone, {"x": "iid, no attack", "y": "dirichlet, no attack"}), {}, "a")
+    titles = {"x": "iid, no attack", "y": "dirichlet, no attack"}
+    clean = draw(Plan(SWEEP, alone, titles), {}, "animals", "s")
     assert not clean.axes
-    assert clean.get_size_inches().tolist() == [5 + 1.5, 4]
+    assert clean.get_figheight() == pytest.approx(two.get_figheight())
+
+
+def test_the_legend_and_the_title_have_room_of_their_own() -> None:
+    figure = draw(PLAN, GROUPS, "animals", "krum · 10 rounds")
+    figure.draw_without_rendering()
+    title, setting = figure.texts
+    assert title.get_text() == "animals: every rule in every attacked setting"
+    assert setting.get_text() == "krum · 10 rounds"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["mean, no attack", "mean", "oracle"]
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert all(box and legend.get_window_extent().y1 <= box.y0 for box in boxes)
+    assert all(box and box.y1 <= setting.get_window_extent().y0 for box in boxes)
+    assert setting.get_window_extent().y1 <= title.get_window_extent().y0 + 1
