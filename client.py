@@ -50,8 +50,7 @@ class Client:
         draws = stream(*place)
         torch.manual_seed(torch_seed(*place))  # for what the model itself draws, such as dropout
         due = point_steps(self.config, self.train_loader.num_batches) if self.eval_loader else ()
-        losses: list[float] = []
-        points: list[Point] = []
+        losses, points = list[float](), list[Point]()
         for epoch in range(self.config.local_epochs):
             optimizer.lr = cosine_rate(self.config, epoch)
             for images, labels in self.train_loader.epoch(draws):

@@ -19,7 +19,7 @@ from extra_utils.config.keys import Config
 from extra_utils.config.reader import read_config
 from extra_utils.config.sweep import Sweep, baseline_of, read_sweep
 from extra_utils.my_dataset import fingerprint, open_dataset
-from extra_utils.processes.launch import ALONE, Job, Launcher, find_launcher
+from extra_utils.processes.launch import ALONE, Job, Launcher, find_launcher, hint
 from extra_utils.processes.machine import advise_on_cores, available_cores
 from extra_utils.run.folder import identity, read_resumed, run_folder
 from federal_defense.checks import checked_config, prepared_data
@@ -54,7 +54,7 @@ def federate(arguments: Arguments, launcher: Launcher) -> None:
     config = checked_config(given, places, launcher)
 
     # the data set and the start weights, found and cached once on each machine
-    data_folder = prepared_data(config, places, launcher) if launcher.prepares_data else Path()
+    data_folder = prepared_data(config, places, launcher) if launcher.local_rank == 0 else Path()
     carry_out(config, data_folder, arguments, launcher)
 
 
@@ -63,7 +63,7 @@ def compare_all(
 ) -> None:
     """All runs of a sweep, side by side, and then in one table and figure, and what is ``more``."""
     from extra_utils.plots.comparison import compare_sweep
-    from extra_utils.run.sweep import carry_out_all, hint, plan_runs, sweep_folder
+    from extra_utils.run.sweep import carry_out_all, plan_runs, sweep_folder
 
     if launcher.world_size is not None:
         raise ConfigError("sweep: goes without torchrun, it starts its runs by itself")

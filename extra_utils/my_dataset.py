@@ -98,14 +98,10 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     over those that were written with the arrays; the arrays are not read for it.
     """
     dataset, sums = open_dataset(folder), _description(folder)["checksums"]
-    return {
-        "dataset": dataset.info.name,
-        "synthetic": dataset.info.synthetic,
-        "class_names": dataset.info.class_names,
-        "num_train": len(dataset.train),
-        "num_test": len(dataset.test),
-        "checksum": f"{zlib.crc32(json.dumps(sums, sort_keys=True).encode()):08x}",
-    }
+    info, checksum = dataset.info, zlib.crc32(json.dumps(sums, sort_keys=True).encode())
+    known = {"dataset": info.name, "synthetic": info.synthetic, "class_names": info.class_names}
+    sizes = {"num_train": len(dataset.train), "num_test": len(dataset.test)}
+    return known | sizes | {"checksum": f"{checksum:08x}"}
 
 
 def describe_pixels(images: Images) -> tuple[list[float], list[float]]:

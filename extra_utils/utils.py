@@ -1,12 +1,11 @@
 """The split into training and validation, the class table, and the image viewer."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extra_utils.basics.files import write_whole
+from extra_utils.basics.files import write_json
 from extra_utils.my_dataset import Images, Labels
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ def split_by_class(
 
 def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
     """Class number to class name as JSON, UTF-8 and not escaped."""
-    text = json.dumps(dict(enumerate(class_names)), ensure_ascii=False, indent=2) + "\n"
-    write_whole(run_dir / "class_indices.json", text.encode("utf-8", "backslashreplace"))
+    write_json(run_dir / "class_indices.json", dict(enumerate(class_names)))
 
 
 def draw_samples(

@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +30,7 @@ Source = ClassNumber | Literal["all"]
 Factor = Annotated[float, Range(0, 1e6, above=True)]
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """What an attacker knows beside what it edits."""
 
     num_classes: int

@@ -62,9 +62,7 @@ def tell(notes: Iterable[str], warnings: Iterable[str]) -> None:
 
 def take_told() -> list[str]:
     """What was told since this was last asked."""
-    told = TOLD.copy()
-    TOLD.clear()
-    return told
+    return [TOLD.pop(0) for _ in range(len(TOLD))]
 
 
 def prepare_process() -> None:

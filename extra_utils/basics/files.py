@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and a folder that one run at a time may use."""
 
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -19,10 +20,17 @@ LOCK_POLL_S = 0.1
 _KEPT: list[int] = []  # handles of the folders that this process keeps
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes beside the place and renames."""
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Writes beside the place and renames; a text in UTF-8 with a line's end."""
+    if isinstance(content, str):
+        content = f"{content}\n".encode("utf-8", "backslashreplace")
     with written_beside(path, content, durable=False):
         pass
+
+
+def write_json(path: Path, value: object) -> None:
+    """As people read it."""
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False))
 
 
 @contextlib.contextmanager

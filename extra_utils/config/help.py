@@ -47,7 +47,13 @@ def help_text(tables: Tables) -> str:
             sections.append((f"{key}.* of every {key}", common))
         for name, function in functions.items():
             sections.append((f"{key}.* of {name}: {summary(function)}", parameter_rows(function)))
-    return USAGE + "\n".join(_section(title, rows) for title, rows in sections)
+    lines = []
+    for title, rows in sections:
+        lines += ["", title]
+        for name, kind, default, text in rows:
+            lines.append(f"  --{name}  ({kind}; default: {default})")
+            lines += textwrap.wrap(text, 90, initial_indent="      ", subsequent_indent="      ")
+    return USAGE + "\n".join(lines[1:]) + "\n"
 
 
 def rows_of(kind: type) -> list[Row]:
@@ -84,11 +90,3 @@ def _docstring(function: Callable[..., Any]) -> str:
 def _default(default: Any, factory: Any = MISSING) -> str:
     value = default if factory is MISSING else factory()
     return "required" if value in (MISSING, REQUIRED) else json.dumps(to_json(value))
-
-
-def _section(title: str, rows: list[Row]) -> str:
-    lines = [title]
-    for name, kind, default, text in rows:
-        lines.append(f"  --{name}  ({kind}; default: {default})")
-        lines += textwrap.wrap(text, 90, initial_indent="      ", subsequent_indent="      ")
-    return "\n".join(lines) + "\n"

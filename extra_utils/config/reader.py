@@ -12,14 +12,8 @@ from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 from extra_utils.basics.errors import ConfigError, WrongKey, show
-from extra_utils.config.command_line import (
-    COMMAND_LINE,
-    COMMAND_LINE_ONLY,
-    DEFAULT_CONFIG,
-    SWEEP,
-    Arguments,
-    parse_value,
-)
+from extra_utils.config import command_line
+from extra_utils.config.command_line import COMMAND_LINE, SWEEP, Arguments
 from extra_utils.config.keys import HINTS, KINDS, GivenConfig, hints_of, to_json
 from extra_utils.config.values import NULL, Json, check_known, check_value, read_json
 
@@ -52,8 +46,8 @@ class Places:
 
 def read_config(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
     """The config as it was given, each key checked by itself; the tables are of nested keys."""
-    path = Path(DEFAULT_CONFIG if arguments.config is None else arguments.config)
-    typed = {key: parse_value(key, text) for key, text in arguments.overrides.items()}
+    path = Path(command_line.DEFAULT_CONFIG if arguments.config is None else arguments.config)
+    typed = {key: command_line.parse_value(key, text) for key, text in arguments.overrides.items()}
     return read_choice(path, typed, dict.fromkeys(typed, COMMAND_LINE), tables)
 
 
@@ -76,10 +70,10 @@ def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> Give
         raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
     checked: Json = {"name": path.stem}
     for key, value in values.items():
-        check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY, SWEEP])
+        check_known(places.of(key), key, [*HINTS, *command_line.COMMAND_LINE_ONLY, SWEEP])
         if key == SWEEP:
             raise WrongKey(key, "belongs in the config file, as an object of lists")
-        if key in COMMAND_LINE_ONLY:
+        if key in command_line.COMMAND_LINE_ONLY:
             raise WrongKey(key, f"belongs on the command line: --{key}=...")
         if value is None and NULL in get_args(HINTS[key]):
             continue  # as if it were not given: where null is right, it is the default
@@ -98,21 +92,15 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     return {p.name: (hints[p.name], p.default) for p in own}
 
 
-def nested_keys(tables: Tables) -> Iterator[str]:
-    """Such as `attack.target`: of every attack and every rule."""
-    for key, functions in tables.items():
-        own = [parameters_of(function) for function in functions.values()]
-        for inner in set(hints_of(KINDS[key])).union(*own):
-            yield f"{key}.{inner}"
-
-
 def _override(values: Json, where: dict[str, str], choice: Json, tables: Tables) -> None:
     """Puts the chosen values on top of the file's."""
     nested: dict[str, Json] = {}
     for key, value in choice.items():
         outer, dot, inner = key.partition(".")
         if dot and outer not in KINDS:
-            check_known(where[key], key, [*HINTS, *nested_keys(tables)])
+            own = {k: set().union(*map(parameters_of, t.values())) for k, t in tables.items()}
+            inner_keys = [f"{k}.{i}" for k, o in own.items() for i in o.union(hints_of(KINDS[k]))]
+            check_known(where[key], key, [*HINTS, *inner_keys])
         of, name = (nested.setdefault(outer, {}), inner) if dot else (values, key)
         of[name] = value
     for key, new in nested.items():

@@ -28,7 +28,11 @@ def resolve(given: GivenConfig, world_size: int | None = None) -> Config:
 
 def check_rules(config: Config) -> None:
     """A WrongKey where a config's keys contradict each other."""
-    _check_name(config.name)
+    name = config.name
+    safe = name.isprintable() and not set(name) & set('/\\:*?"<>|') and name.strip(". ") == name
+    if not safe or not 1 <= len(name) <= LONGEST_NAME:
+        right = 'printable characters, without / \\ : * ? " < > | or a dot at an end'
+        raise WrongKey("name", f"got {show(name)}, must be 1 to {LONGEST_NAME} {right}")
     clients, drawn, processes = config.num_clients, config.clients_per_round, config.world_size
     if drawn > clients:
         raise WrongKey("clients_per_round", f"got {drawn}, must be at most num_clients, {clients}")
@@ -103,13 +107,6 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     if attack and attack.start_round > config.global_epochs:
         found["attack.start_round"] = "comes after the last round"
     return [f"{places.of(key)}: {key}: {text}" for key, text in found.items()]
-
-
-def _check_name(name: str) -> None:
-    safe = name.isprintable() and not set(name) & set('/\\:*?"<>|') and name.strip(". ") == name
-    if not safe or not 1 <= len(name) <= LONGEST_NAME:
-        right = 'printable characters, without / \\ : * ? " < > | or a dot at an end'
-        raise WrongKey("name", f"got {show(name)}, must be 1 to {LONGEST_NAME} {right}")
 
 
 def _check_model(config: Config) -> None:

@@ -9,9 +9,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from extra_utils.basics.errors import describe_os_error, say
 from extra_utils.basics.files import keep, remove_unused, temporary_folder, used_alone
@@ -23,8 +22,7 @@ BUILDING = ".building-"  # begins the name of a folder that is being built, or r
 MOST_KEPT = 6  # data sets; the others are removed, those used longest ago first
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A data set that can be built: what makes it what it is, and how."""
 
     made_from: Callable[[], dict[str, Any]]  # equal dictionaries stand for equal data sets

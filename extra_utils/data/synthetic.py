@@ -25,15 +25,14 @@ def make_synthetic(seed: int, num_train: int = NUM_TRAIN, num_test: int = NUM_TE
     """The built-in data set of a seed: uint8 images [N, 32, 32, 3]."""
     generator = stream(seed, Purpose.SYNTHETIC)
     patterns = _smooth(generator, len(CLASS_NAMES) * PATTERNS_PER_CLASS)  # [classes*P, H, W, C]
-    train, test = (_make_split(generator, patterns, size) for size in (num_train, num_test))
-    mean, std = describe_pixels(train.images)
-    return Dataset(DatasetInfo("SYNTHETIC images", True, CLASS_NAMES, mean, std), train, test)
-
-
-def _make_split(generator: np.random.Generator, patterns: Floats, size: int) -> Split:
-    labels = generator.permutation(np.arange(size, dtype=np.int64) % len(CLASS_NAMES))
-    blocks = [labels[start : start + BLOCK] for start in range(0, size, BLOCK)]
-    return Split(np.concatenate([_make_images(generator, patterns, b) for b in blocks]), labels)
+    splits = []
+    for size in (num_train, num_test):
+        labels = generator.permutation(np.arange(size, dtype=np.int64) % len(CLASS_NAMES))
+        blocks = [labels[start : start + BLOCK] for start in range(0, size, BLOCK)]
+        images = np.concatenate([_make_images(generator, patterns, block) for block in blocks])
+        splits.append(Split(images, labels))
+    mean, std = describe_pixels(splits[0].images)
+    return Dataset(DatasetInfo("SYNTHETIC images", True, CLASS_NAMES, mean, std), *splits)
 
 
 def _make_images(generator: np.random.Generator, patterns: Floats, labels: Labels) -> Images:

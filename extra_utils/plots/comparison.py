@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from extra_utils.basics.errors import printable
-from extra_utils.basics.files import write_whole
+from extra_utils.basics.files import write_json, write_whole
 from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of, with_doubt
 from extra_utils.config.sweep import Combination, Part, part_of
 from extra_utils.plots import style
@@ -102,23 +102,20 @@ def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) 
 
     ``baseline``: the key and the value with whose runs the others are compared.
     """
+    begun = {run.name for run in runs if (folder / run.name / FILE_NAME).is_file()}
+    known = {run.name: read_run(folder / run.name) if run.name in begun else None for run in runs}
     found: dict[str, Group] = {}
-    known: dict[str, RunData | None] = {}
     for name, _, shown in runs:
-        run = read_run(folder / name) if (folder / name / FILE_NAME).is_file() else None
-        known[name] = run
-        if run is None or run.summary is None:
-            continue
-        title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
-        found.setdefault(title, Group(title, [], shown)).runs.append(run)
+        if (run := known[name]) and run.summary:
+            title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
+            found.setdefault(title, Group(title, [], shown)).runs.append(run)
     groups = list(found.values())
     table = cells(groups, baseline)
     notes = NOTES + (PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
     late = [f"not run to its end: {n}" for n, run in known.items() if not (run and run.summary)]
     text = "\n\n".join([markdown(table), notes, *late])
-    write_whole(folder / "comparison.md", (text + "\n").encode("utf-8", "backslashreplace"))
-    content = json.dumps(as_json(groups, baseline), indent=2) + "\n"
-    write_whole(folder / "comparison.json", content.encode())
+    write_whole(folder / "comparison.md", text)
+    write_json(folder / "comparison.json", as_json(groups, baseline))
     if groups:
         save(draw(groups), folder / "comparison.png")
     write_sweep_report(folder, known, table, notes)

@@ -150,12 +150,11 @@ def name_clients(axes: Axes, rows: list[Row]) -> None:
         style.number_ticks(axes.yaxis, [row["client"] for row in rows])
         axes.set_ylabel("client (▸ attacker, ◂ flagged)")
         return
-    axes.set_yticks(range(len(rows)), [client_name(row) for row in rows])
+    marks = [", ".join(note for note in ("attacker", "flagged") if row[note]) for row in rows]
+    names = [
+        f"client {r['client']}" + f" ({m})" * bool(m) for r, m in zip(rows, marks, strict=True)
+    ]
+    axes.set_yticks(range(len(rows)), names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(ATTACKER if row["attacker"] else "black")
         label.set_fontweight("bold" if row["flagged"] else "normal")
-
-
-def client_name(row: Row) -> str:
-    notes = [note for note in ("attacker", "flagged") if row[note]]
-    return f"client {row['client']}" + (f" ({', '.join(notes)})" if notes else "")

@@ -55,10 +55,12 @@ def write_sweep_report(
     """
     made = [run.run.get("versions") for run in runs.values() if run]
     versions = [own for number, own in enumerate(made) if own not in made[:number]]
+    pages = [name for name in runs if (folder / name / NAME).is_file()]
+    links = {n: f'<a href="{quote(os.fsencode(n))}/{NAME}">{text(n)}</a>' for n in pages}
     sections = {
         "Comparison": [table(compared), tag("p", notes)],
         "Pictures": pictures(folder, folder.name),
-        "Runs": [f"<ul>{''.join(f'<li>{link(folder, name)}</li>' for name in runs)}</ul>"],
+        "Runs": [f"<ul>{''.join(f'<li>{links.get(n, text(n))}</li>' for n in runs)}</ul>"],
         "Setting": [tag("pre", (folder / "sweep.json").read_text("utf-8"))],
         "How to repeat it": [tag("pre", f"{COMMAND} sweep.json"), *map(as_json, versions)],
     }
@@ -78,8 +80,7 @@ def write_page(
     for name, content in {"Warnings": [tag("p", line) for line in lines], **sections}.items():
         parts += [tag("h2", name), *content] if any(content) else []
     template = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
-    page = template.substitute(title=text(title), body="\n".join(parts))
-    write_whole(folder / NAME, page.encode())
+    write_whole(folder / NAME, template.substitute(title=text(title), body="\n".join(parts)))
     return folder / NAME
 
 
@@ -116,12 +117,6 @@ def table(rows: list[list[str]]) -> str:
     lines = ("".join(tag(kind, c) for c in row) for kind, row in zip(kinds, rows, strict=False))
     inner = "".join(f"<tr>{line}</tr>" for line in lines)
     return inner and f'<div class="wide" tabindex="0"><table>{inner}</table></div>'
-
-
-def link(folder: Path, name: str) -> str:
-    """To a run's own page, where it has one."""
-    place = f"{quote(os.fsencode(name))}/{NAME}"
-    return f'<a href="{place}">{text(name)}</a>' if (folder / name / NAME).is_file() else text(name)
 
 
 def as_json(value: object) -> str:

@@ -29,7 +29,6 @@ TITLE, LABEL, TEXT, SMALL = 10, 9, 8, 7  # sizes of letters, in points
 LINE = 1.35 / 72  # inches of a line by its letters' size
 MOST_TICKS = 12  # of numbered rows or columns
 STEPS = [number * 10**power for power in range(9) for number in (1, 2, 5)]
-ARRANGED = "arranged"  # labels a figure whose texts all have their place in it
 CHINESE_FONTS = ["Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei"]
 UNUSABLE_FONTS = "last.?resort|blank|notdef|emoji"  # they have a box, or coloured dots, for all
 
@@ -111,7 +110,6 @@ def add_head(figure: Figure, title: str, setting: str) -> None:
     how: dict[str, Any] = {"x": PAD / width, "ha": "left", "va": "top"}
     figure.suptitle(title, y=1 - PAD / total, fontsize=TITLE, **how)
     figure.text(y=1 - first / total, s=setting, fontsize=SMALL, color="0.3", **how)
-    figure.set_label(ARRANGED)
 
 
 def number_ticks(axis: Axis, numbers: Sequence[int]) -> None:
@@ -191,8 +189,5 @@ def other_families() -> list[str]:
 def save(figure: Figure, path: Path) -> None:
     """Writes the figure as its name's ending says, whole or not at all."""
     form, buffer = path.suffix[1:], io.BytesIO()
-    how: dict[str, Any] = {"format": form, "metadata": FORMATS[form]}
-    if figure.get_label() != ARRANGED:
-        how["bbox_inches"] = "tight"
-    figure.savefig(buffer, **how)
+    figure.savefig(buffer, format=form, metadata=FORMATS[form])
     write_whole(path, buffer.getvalue())

@@ -29,8 +29,12 @@ class Job:
     def hint(self) -> str:
         """How to go on; nothing where the folder is gone, or no checkpoint was to be kept."""
         can = self.run_dir.is_dir() and self.config.checkpoint_every
-        place = printable(shlex.quote(str(self.run_dir)))
-        return f"resume with: python main.py --resume {place}" if can else ""
+        return hint(self.run_dir) if can else ""
+
+
+def hint(folder: Path) -> str:
+    """How to go on in a folder."""
+    return f"resume with: python main.py --resume {printable(shlex.quote(str(folder)))}"
 
 
 RankFunction = Callable[["Ranks", Path, Job], None]  # ranks, this machine's data folder, the job
@@ -41,7 +45,7 @@ class Launcher:
     """How this process takes part: it starts the ranks and watches over them, or is torchrun's."""
 
     rank: int = 0
-    local_rank: int = 0  # on its machine
+    local_rank: int = 0  # on its machine, of which 0 finds the data
     world_size: int | None = None  # torchrun's, which beats the config's
     is_restart: bool = False  # a group in which a rank died is started again
 
@@ -49,11 +53,6 @@ class Launcher:
     def is_main(self) -> bool:
         """Whether this is the one process that speaks and has the run's folder."""
         return self.rank == 0
-
-    @property
-    def prepares_data(self) -> bool:
-        """Whether this is the one process of its machine that finds the data."""
-        return self.local_rank == 0
 
     def start(self, function: RankFunction, config: Config, data: Path, job: Job | None) -> None:
         """``function(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.

@@ -79,14 +79,15 @@ def _lines(path: Path) -> list[str]:
 
 def end_with_parent() -> None:
     """From now on this child process ends when its parent does, and lets go of all locks."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    connection.wait([parent.sentinel])
-    os._exit(1)
+    ends = [parent.sentinel]
+
+    def wait() -> None:
+        connection.wait(ends)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def is_gone(pid: int) -> bool:

@@ -10,9 +10,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
 from extra_utils.basics.files import SHARED_MEMORY, naming, temporary_folder
@@ -28,8 +27,7 @@ LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher wa
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """What a failing rank tells the parent."""
 
     rank: int
@@ -37,8 +35,7 @@ class Report:
     text: str
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """What a rank needs to join the others."""
 
     threads: int

@@ -4,9 +4,8 @@ import io
 import pickle
 import zlib
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,7 @@ NAME = "checkpoint.pth"
 Identity = dict[str, Any]  # what a run must go on with; objects may be nested
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """The state after a round."""
 
     round_index: int

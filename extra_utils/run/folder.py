@@ -1,7 +1,6 @@
 """The folder of one run: made anew and never written over, or opened again to go on."""
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import ConfigError, describe_os_error, show, take_told
-from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, write_whole
+from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, write_json
 from extra_utils.config.command_line import Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import Places, Tables, read_config
@@ -51,8 +50,7 @@ def run_folder(
             else:
                 check_not_begun(run_dir)
         remove_partial_files(run_dir)
-        text = json.dumps(to_json(config), indent=2, ensure_ascii=False) + "\n"
-        write_whole(run_dir / "config.json", text.encode("utf-8", "backslashreplace"))
+        write_json(run_dir / "config.json", to_json(config))
         try:
             yield run_dir, job
         finally:

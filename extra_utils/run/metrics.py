@@ -132,8 +132,7 @@ def read_metrics(run_dir: Path, last_round: int | None = None) -> tuple[list[Row
     Raises OSError where there is no file.
     """
     path, num_classes = run_dir / FILE_NAME, None
-    rows: list[Row] = []
-    problems: list[str] = []
+    rows, problems = list[Row](), list[str]()
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         where = f"{path}: line {number}"
         try:

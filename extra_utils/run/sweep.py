@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,13 +15,14 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from extra_utils.basics.errors import ENDINGS, TOLD, ConfigError, printable, report, say, take_told
-from extra_utils.basics.files import used_alone, write_whole
+from extra_utils.basics.files import used_alone, write_json
 from extra_utils.config.command_line import COMMAND_LINE, Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import Places, Tables, read_choice
 from extra_utils.config.sweep import FILE_NAME, Sweep
 from extra_utils.config.values import read_json
-from extra_utils.processes.jobs import side_by_side
+from extra_utils.processes.child import side_by_side
+from extra_utils.processes.launch import hint
 from extra_utils.processes.machine import available_cores
 from extra_utils.run import metrics
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
@@ -84,8 +84,7 @@ def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Ite
     folder.mkdir(parents=True, exist_ok=True)
     with used_alone(folder):
         base = {key: v for key, v in read_json(sweep.path).items() if key != "sweep"}
-        text = json.dumps(sweep.to_json(base), indent=2, ensure_ascii=False) + "\n"
-        write_whole(folder / FILE_NAME, text.encode("utf-8", "backslashreplace"))
+        write_json(folder / FILE_NAME, sweep.to_json(base))
         yield folder
 
 
@@ -96,7 +95,9 @@ def carry_out_all(
 
     Returns why some failed, in the order of the sweep. Raises KeyboardInterrupt with how to go on.
     """
-    todo = {run.name: run for run in runs if not _is_done(folder / run.name, run.config)}
+    drawn = [run for run in runs if (folder / run.name / LAST_FILE).is_file()]
+    whole = {run.name for run in drawn if is_finished(folder / run.name, run.config)}
+    todo = {run.name: run for run in runs if run.name not in whole}
     now = versions()
     if changed := [text for run in runs if (text := _changes(folder / run.name, now))]:
         say(f"note: made with other sources or versions: {'; '.join(changed)}")
@@ -124,11 +125,6 @@ def carry_out_all(
     return [f"{name}: {failures[name]}" for name in todo if name in failures]
 
 
-def hint(folder: Path) -> str:
-    """How to go on."""
-    return f"resume with: python main.py --resume {printable(shlex.quote(str(folder)))}"
-
-
 def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
     """One run, from its beginning or from its checkpoint on; its exit status."""
     TOLD.extend(run.told)
@@ -140,10 +136,6 @@ def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
     except ENDINGS as error:
         return report(error)
     return 0
-
-
-def _is_done(folder: Path, config: Config) -> bool:
-    return (folder / LAST_FILE).is_file() and is_finished(folder, config)
 
 
 def _check_same(folder: Path, config: Config) -> None:

@@ -96,14 +96,8 @@ def _read_state(config: Config) -> tuple[dict[str, Tensor], list[str]]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"weights: got {path}, must hold a state dict of tensors by name")
     notes = [f'of the weights file "{around}" is read'] if around not in (None, "model") else []
-    prefix = _shared_prefix(list(state))
+    prefix = ""  # in front of all names, of what wrappers of models put there
+    while more := [p for p in PREFIXES if state and all(n.startswith(prefix + p) for n in state)]:
+        prefix += more[0]
     notes += [f'of the names of the weights "{prefix}" is left out'] if prefix else []
     return {name.removeprefix(prefix): value for name, value in state.items()}, notes
-
-
-def _shared_prefix(names: list[str]) -> str:
-    """What stands in front of all names, of what wrappers of models put there."""
-    found = ""
-    while more := [p for p in PREFIXES if names and all(n.startswith(found + p) for n in names)]:
-        found += more[0]
-    return found

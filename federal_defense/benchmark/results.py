@@ -34,7 +34,7 @@ def publish(plan: Plan, folder: Path) -> str:
     about = f"{dataset}: {shared_setting(runs)}. {NOTES} {TOLD}"
     text = "\n\n".join([about, *tables(plan, groups)])
     path = folder / "benchmark.png"
-    write_whole(path.with_suffix(".md"), (text + "\n").encode("utf-8", "backslashreplace"))
+    write_whole(path.with_suffix(".md"), text)
     save(draw(plan, groups, dataset, shared_setting(runs)), path)
     return f"{text}\n\nfigure: {path}"
 

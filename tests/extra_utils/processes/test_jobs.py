@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     from functools import partial
 
     from extra_utils.basics.errors import prepare_process
-    from extra_utils.processes.jobs import side_by_side
+    from extra_utils.processes.child import side_by_side
 
     prepare_process()
     how, folder, jobs = arguments
