@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.sweeps [--times 1]
 
-The commands one after another use all cores too: each on as many processes as there are cores.
+The commands one after another use all cores too: as typed, on the config's three processes, or each
+on as many as there are cores.
 """
 
 from __future__ import annotations
@@ -29,13 +30,12 @@ def sweep() -> float:
         return time_command(sys.executable, "main.py", *CONFIG, *axes, f"--run_dir={folder}/s")
 
 
-def one_after_another() -> float:
+def one_after_another(*how: str) -> float:
     """Seconds of the eight commands together."""
-    cores = f"--world_size={available_cores()}"
     with tempfile.TemporaryDirectory() as folder:
         return sum(
             time_command(
-                sys.executable, "main.py", *CONFIG, cores, f"--seed={seed}",
+                sys.executable, "main.py", *CONFIG, *how, f"--seed={seed}",
                 f"--defense.name={rule}", f"--run_dir={folder}/{rule}{seed}",
             )
             for seed in SEEDS
@@ -54,7 +54,15 @@ def fixed_cost() -> float:
 
 def section(times: int) -> Section:
     cifar_folder()
-    figures = in_turns({"the sweep": sweep, "one after another": one_after_another}, times)
+    cores = f"--world_size={available_cores()}"
+    figures = in_turns(
+        {
+            "the sweep": sweep,
+            "as typed": one_after_another,
+            "on all cores": lambda: one_after_another(cores),
+        },
+        times,
+    )
     costs = in_turns(
         {
             "beside the rounds": fixed_cost,
@@ -62,13 +70,14 @@ def section(times: int) -> Section:
         },
         times + 4,
     )
-    together, apart = (statistics.median(values) for values in figures.values())
+    together, typed, apart = (statistics.median(values) for values in figures.values())
     fixed, torch = (statistics.median(values) for values in costs.values())
-    apiece = f"each on {available_cores()} processes"
+    ratios = f"{together / typed:.2f} x and {together / apart:.2f} x"
     text = f"""\
 A sweep of {len(SEEDS) * len(RULES)} runs of 3 rounds (10 clients x 5,000 images, {len(SEEDS)} seeds
 x {len(RULES)} rules) takes {spread(figures["the sweep"])} s. The same commands one after
-another, {apiece}, take {spread(figures["one after another"])} s: {together / apart:.2f} x.
+another, each on the config's three processes, take {spread(figures["as typed"])} s, and each on
+{available_cores()} take {spread(figures["on all cores"])} s: {ratios}.
 What a run costs beside its rounds, from the command to the last picture, is
 {spread(costs["beside the rounds"])} s, and `import torch` alone
 {spread(costs["import torch"])} s. That is 1.3 x `import torch` and {fixed - 1.3 * torch:.2f} s."""
