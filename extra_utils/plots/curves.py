@@ -39,13 +39,13 @@ def draw_curves(run: RunData, key: str) -> Figure:
         is_attacker = client in run.attackers
         places, values = with_gaps(by_client[client], key)
         color, note, line = HONEST[number % len(HONEST)], "", "o-"
-        size = 4 if len(values) <= style.MOST_TICKS else 2  # a point alone is seen, too
-        how: dict[str, Any] = {"markersize": size, "markeredgewidth": 0}
+        size = 4 if len(values) <= style.MOST_TICKS else np.clip(200 / len(values), 0.7, 2)
+        how: dict[str, Any] = {"markersize": size, "markeredgewidth": 0}  # one alone is seen, too
         if is_attacker:
             color, note, line = ATTACKER, " (attacker)", f"{ATTACKER_MARK}--"
             how = marks(len(values) if np.isfinite(values).all() else 1)
-        label = f"client {client}, local{note}"
-        axes.plot(places, values, line, color=color, linewidth=1, label=label, **how)
+        label, width = f"client {client}, local{note}", np.clip(300 / len(values), 0.3, 1)
+        axes.plot(places, values, line, color=color, linewidth=width, label=label, **how)
     draw_global(axes, run, key)
     axes.set(xlabel="round", ylabel=LABELS[key])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
