@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,7 @@ def test_a_difference_that_does_not_fit_names_its_client(value: float) -> None:
 def test_an_attack_that_is_too_large_is_not_told_as_divergence(
     client: int, value: float, message: str
 ) -> None:
-    plan = replace(make_plan({client: 1}), attackers={4}, attack_key="attack.factor")
+    plan = make_plan({client: 1})._replace(attackers={4}, attack_key="attack.factor")
     for aggregation in (RoundSum(Counting(), 0, 1), RuleRound(Counting(), 0, nobody, {})):
         aggregation.begin(plan)
         with pytest.raises(ClientFailed) as caught:

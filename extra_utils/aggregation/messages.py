@@ -5,7 +5,7 @@ Without torch, so that rules load at once.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ Array = NDArray[np.float64]
 State = dict[str, Array]
 
 
-@dataclass(frozen=True)
-class RoundPlan:
+class RoundPlan(NamedTuple):
     """Who takes part in a round; the same on every rank."""
 
     samples: dict[int, int]  # the round's clients, ascending, and their numbers of images

@@ -11,9 +11,8 @@ import shutil
 import sys
 import tempfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +26,7 @@ CIFAR = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 FASHION = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
 
 
-@dataclass(frozen=True)
-class Official:
+class Official(NamedTuple):
     """One of torchvision's data sets: its name, and the folder that its files come in."""
 
     title: str  # torchvision's name has no "-"

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from extra_utils.basics.errors import ConfigError, RunFailed, printable, show
 from extra_utils.config.keys import Config
@@ -40,8 +40,7 @@ def hint(folder: Path) -> str:
 RankFunction = Callable[["Ranks", Path, Job], None]  # ranks, this machine's data folder, the job
 
 
-@dataclass(frozen=True)
-class Launcher:
+class Launcher(NamedTuple):
     """How this process takes part: it starts the ranks and watches over them, or is torchrun's."""
 
     rank: int = 0
