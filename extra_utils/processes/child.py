@@ -1,5 +1,6 @@
 """Functions in child processes: one that may hang or has its own core, or many side by side."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -55,8 +56,9 @@ def in_child(
 def _wait(receiver: connection.Connection, growing: Path | None) -> None:
     size, since = -1, time.monotonic()
     while not receiver.poll(0.2):
-        files = growing.rglob("*") if growing else []
-        now_size = sum(path.stat().st_size for path in files if path.is_file())
+        files, now_size = growing.rglob("*") if growing else [], size
+        with contextlib.suppress(OSError):  # one has gone, or has got its name, meanwhile
+            now_size = sum(path.stat().st_size for path in files if path.is_file())
         if now_size != size or not growing:
             size, since = now_size, time.monotonic()
         elif time.monotonic() - since > PATIENCE_S:
