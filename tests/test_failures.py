@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from extra_utils.basics.files import used_alone
+from extra_utils.processes.machine import available_cores
 from tests.helpers import (
     ROOT,
     is_past_round,
@@ -163,7 +164,9 @@ def start_decoding(folder: Path, run_dir: Path) -> tuple[subprocess.Popen[str], 
     config = write_config(folder.parent, type="folder", data_path=str(folder))
     process = start_main(f"--config={config}", f"--run_dir={run_dir}", start_new_session=True)
     workers: list[int] = []
-    while not workers or min(map(ticks_of, workers)) < 10:  # all of them are past their beginning
+    # one for each core, where the process that looks at the files before them is alone, and all of
+    # them past their beginning
+    while len(workers) < available_cores() or min(map(ticks_of, workers)) < 10:
         workers = [pid for pid in processes_of(run_dir) if pid != process.pid]
         time.sleep(0.05)
     return process, workers
