@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from extra_utils.basics.errors import ConfigError, RunFailed, ending, leave, prepare_process, say
-from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
-from extra_utils.config.reader import read_config
+from extra_utils.config.reader import Arguments, parse_arguments, read_config
 from extra_utils.config.sweep import Sweep, baseline_of, read_sweep
 from extra_utils.my_dataset import fingerprint, open_dataset
 from extra_utils.processes.launch import ALONE, Job, Launcher, find_launcher, hint

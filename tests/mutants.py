@@ -46,7 +46,6 @@ DOCS = "tests/test_readme.py"  # where the keys' ranges and defaults are compare
 MIRRORS = {  # of a module, the tests
     "extra_utils/config/keys.py": f"{CONFIG} {DEFENSE}/test_attacks.py",
     "extra_utils/config/values.py": CONFIG,
-    "extra_utils/config/command_line.py": CONFIG,
     "extra_utils/config/reader.py": CONFIG,
     "extra_utils/config/sweep.py": CONFIG,
     "extra_utils/config/help.py": CONFIG,

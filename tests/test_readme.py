@@ -13,8 +13,7 @@ from textwrap import indent
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.command_line import parse_arguments
-from extra_utils.config.reader import read_config
+from extra_utils.config.reader import parse_arguments, read_config
 from extra_utils.config.sweep import baseline_of, read_sweep
 from federal_defense.benchmark.plan import make_plan
 from federal_defense.rules.table import TABLES

@@ -4,24 +4,90 @@ Everything that is wrong with the user's input ends here in a ``ConfigError`` of
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 from extra_utils.basics.errors import ConfigError, WrongKey, show
-from extra_utils.config import command_line
-from extra_utils.config.command_line import COMMAND_LINE, SWEEP, Arguments
 from extra_utils.config.keys import HINTS, KINDS, GivenConfig, hints_of, to_json
-from extra_utils.config.values import NULL, Json, check_known, check_value, read_json
+from extra_utils.config.values import NULL, Json, check_known, check_value, parse_json, read_json
 
+COMMAND_LINE = "command line"
+DEFAULT_CONFIG = Path(__file__).parents[2] / "configs" / "cifar.json"  # the main job
+OF_SWEEPS = ("jobs", "baseline", "yes")
+COMMAND_LINE_ONLY = ("config", "run_dir", "resume", *OF_SWEEPS)
+SWEEP = "sweep"  # the key of a config file that holds lists
+NUMBER = r"[+-]?(\d+\.|\d*\.\d+)([eE][+-]?\d+)?"  # which JSON knows not to the full
+PYTHONS = {"True": "true", "False": "false", "None": "null"}
 COMES_FROM = {"num_clients": "world_size", "shards_per_client": "partition"}  # where not given
 EITHER = {"clients": "fraction", "fraction": "clients"}  # of an attack; they replace each other
 REQUIRED = inspect.Parameter.empty
 Functions = Mapping[str, Callable[..., Any]]  # by name; keyword-only parameters are keys
 Tables = Mapping[str, Functions]  # by nested key
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The command line, split up; values are still text."""
+
+    config: str | None = None
+    run_dir: str | None = None
+    resume: str | None = None
+    jobs: str | None = None
+    baseline: str | None = None
+    yes: str | None = None
+    overrides: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def notice(self) -> str:
+        """Which config is taken where none was given; "" where one was."""
+        is_given = self.config is not None or self.resume is not None
+        return "" if is_given else f"config: {DEFAULT_CONFIG}, as none was given"
+
+
+def parse_arguments(argv: Iterable[str]) -> Arguments:
+    """Both ``--key=value`` and ``--key value``; the last of several wins.
+
+    A switch alone is on: ``--only_0``.
+    """
+    found: dict[str, str] = {}
+    rest = list(argv)
+    while rest:
+        option = rest.pop(0)
+        key, equals, value = option.removeprefix("--").partition("=")
+        if not option.startswith("--") or option == "--":
+            got = f"got {show(option)}, must be --key=value; see --help"
+            raise ConfigError(f"{COMMAND_LINE}: {got}")
+        is_alone = not equals and (not rest or rest[0].startswith("--"))
+        if is_alone and HINTS.get(key) is not bool and key != "yes":
+            if "." not in key:
+                check_known(COMMAND_LINE, key, [*HINTS, *COMMAND_LINE_ONLY])
+            raise ConfigError(f"{COMMAND_LINE}: {key}: has no value, must be --{key}=value")
+        if not equals:
+            value = "true" if is_alone else rest.pop(0)
+        found[key] = value
+    special = {key: found.pop(key) for key in COMMAND_LINE_ONLY if key in found}
+    return Arguments(**special, overrides=found)
+
+
+def parse_value(key: str, text: str) -> Any:
+    """JSON, or a number, True, False or None as people type it, else a string.
+
+    A key that takes free text keeps it as typed: ``--name=7``.
+    """
+    in_json = PYTHONS.get(text, text)
+    if HINTS.get(key) in (str, str | None) and in_json != "null":
+        return text
+    try:
+        if re.fullmatch(r"[+-]?\d+", text):
+            return int(text)
+        return float(text) if re.fullmatch(NUMBER, text) else parse_json(in_json)
+    except (ValueError, RecursionError):
+        return text
 
 
 @dataclass(frozen=True)
@@ -46,8 +112,8 @@ class Places:
 
 def read_config(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
     """The config as it was given, each key checked by itself; the tables are of nested keys."""
-    path = Path(command_line.DEFAULT_CONFIG if arguments.config is None else arguments.config)
-    typed = {key: command_line.parse_value(key, text) for key, text in arguments.overrides.items()}
+    path = Path(DEFAULT_CONFIG if arguments.config is None else arguments.config)
+    typed = {key: parse_value(key, text) for key, text in arguments.overrides.items()}
     return read_choice(path, typed, dict.fromkeys(typed, COMMAND_LINE), tables)
 
 
@@ -70,10 +136,10 @@ def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> Give
         raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
     checked: Json = {"name": path.stem}
     for key, value in values.items():
-        check_known(places.of(key), key, [*HINTS, *command_line.COMMAND_LINE_ONLY, SWEEP])
+        check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY, SWEEP])
         if key == SWEEP:
             raise WrongKey(key, "belongs in the config file, as an object of lists")
-        if key in command_line.COMMAND_LINE_ONLY:
+        if key in COMMAND_LINE_ONLY:
             raise WrongKey(key, f"belongs on the command line: --{key}=...")
         if value is None and NULL in get_args(HINTS[key]):
             continue  # as if it were not given: where null is right, it is the default

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
 from extra_utils.basics.errors import ConfigError, show
-from extra_utils.config import command_line
-from extra_utils.config.command_line import COMMAND_LINE, SWEEP, Arguments
+from extra_utils.config import reader
 from extra_utils.config.keys import HINTS, KINDS, hints_of
-from extra_utils.config.reader import EITHER, Tables, parameters_of
+from extra_utils.config.reader import COMMAND_LINE, EITHER, SWEEP, Arguments, Tables, parameters_of
 from extra_utils.config.values import UNIONS, Count, Json, check_value, read_json
 
 FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of it
@@ -54,12 +53,12 @@ def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
     """None where this is one run. Raises ConfigError where the lists are wrong."""
     folder = Path(arguments.resume) if arguments.resume is not None else None
     is_begun = folder is not None and (folder / FILE_NAME).is_file()
-    given = Path(arguments.config or command_line.DEFAULT_CONFIG)
+    given = Path(arguments.config or reader.DEFAULT_CONFIG)
     path = folder / FILE_NAME if folder and is_begun else given
     own = read_json(path).get(SWEEP) if is_begun or not folder else None
     typed = {key: values_of(key, text, tables) for key, text in arguments.overrides.items()}
     if own is None and (folder or all(len(values) == 1 for values in typed.values())):
-        for key in command_line.OF_SWEEPS:
+        for key in reader.OF_SWEEPS:
             if getattr(arguments, key) is not None:
                 raise ConfigError(f"{COMMAND_LINE}: {key}: is for sweeps: give a key two values")
         return None
@@ -73,7 +72,7 @@ def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
         raise ConfigError(f"{COMMAND_LINE}: these are {number} runs; --yes starts over {MANY_RUNS}")
     text, jobs = arguments.jobs, None
     if text is not None:
-        jobs = check_value(COMMAND_LINE, "jobs", command_line.parse_value("jobs", text), Count)
+        jobs = check_value(COMMAND_LINE, "jobs", reader.parse_value("jobs", text), Count)
     return Sweep(path, lists, where, _combine(lists, where), jobs)
 
 
@@ -100,7 +99,7 @@ def values_of(key: str, text: str, tables: Tables) -> list[Any]:
     A list, and a text that may have commas of its own, is one value.
     """
     if _has_commas(key, tables):
-        return [command_line.parse_value(key, text)]
+        return [reader.parse_value(key, text)]
     pieces: list[str] = []
     for piece in text.split(","):
         if pieces and _is_open(pieces[-1]):
@@ -111,7 +110,7 @@ def values_of(key: str, text: str, tables: Tables) -> list[Any]:
         got = f"got {show(text)}, must have a value on both sides of each comma"
         raise ConfigError(f"{COMMAND_LINE}: {key}: {got}")
     pieces = [piece.strip() for piece in pieces] if len(pieces) > 1 else pieces
-    return [command_line.parse_value(key, piece) for piece in pieces]
+    return [reader.parse_value(key, piece) for piece in pieces]
 
 
 def _is_open(text: str) -> bool:

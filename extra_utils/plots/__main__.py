@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError, ending, prepare_process, say, show
-from extra_utils.config.command_line import COMMAND_LINE
+from extra_utils.config.reader import COMMAND_LINE
 from extra_utils.plots.comparison import compare_runs
 from extra_utils.plots.draw import draw_run, report_run
 from extra_utils.plots.run_data import say_once

@@ -10,9 +10,8 @@ from typing import Any
 
 from extra_utils.basics.errors import ConfigError, describe_os_error, show, take_told
 from extra_utils.basics.files import PARTIAL, remove_partial_files, used_alone, write_json
-from extra_utils.config.command_line import Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
-from extra_utils.config.reader import Places, Tables, read_config
+from extra_utils.config.reader import Arguments, Places, Tables, read_config
 from extra_utils.processes.launch import Job
 from extra_utils.run.metrics import FILE_NAME, cut_metrics, read_metrics
 

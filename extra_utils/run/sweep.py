@@ -16,9 +16,8 @@ from tqdm import tqdm
 
 from extra_utils.basics.errors import ENDINGS, TOLD, ConfigError, printable, report, say, take_told
 from extra_utils.basics.files import used_alone, write_json
-from extra_utils.config.command_line import COMMAND_LINE, Arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
-from extra_utils.config.reader import Places, Tables, read_choice
+from extra_utils.config.reader import COMMAND_LINE, Arguments, Places, Tables, read_choice
 from extra_utils.config.sweep import FILE_NAME, Sweep
 from extra_utils.config.values import read_json
 from extra_utils.processes.child import side_by_side

@@ -9,7 +9,7 @@ true one, and a setting that a rule's theorem does not cover is named in the tab
 import sys
 
 from extra_utils.basics.errors import ConfigError, ending, leave, prepare_process
-from extra_utils.config.command_line import Arguments, parse_arguments
+from extra_utils.config.reader import Arguments, parse_arguments
 from extra_utils.config.sweep import read_sweep
 from extra_utils.processes.launch import Launcher, find_launcher
 from federal_defense.benchmark.plan import make_plan

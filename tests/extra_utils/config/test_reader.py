@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from extra_utils.basics.errors import ConfigError, WrongKey
-from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.keys import Config, GivenConfig, to_json
-from extra_utils.config.reader import Places, read_config
+from extra_utils.config.reader import Arguments, Places, parse_arguments, read_config
 from extra_utils.config.rules import (
     check_classes,
     check_rules,

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.command_line import parse_arguments
-from extra_utils.config.reader import read_choice
+from extra_utils.config.reader import parse_arguments, read_choice
 from extra_utils.config.sweep import Sweep, baseline_of, read_sweep, text_of
 from federal_defense.rules.table import TABLES
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.keys import HINTS, to_json
+from extra_utils.config.reader import Arguments, parse_arguments
 from extra_utils.run.folder import make_run_folder, read_resumed, run_folder
 from federal_defense.rules.table import TABLES
 from tests.helpers import make_config

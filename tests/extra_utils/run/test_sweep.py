@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from extra_utils.basics.errors import RunFailed, say
-from extra_utils.config.command_line import Arguments, parse_arguments
 from extra_utils.config.keys import Config, GivenConfig
-from extra_utils.config.reader import Places
+from extra_utils.config.reader import Arguments, Places, parse_arguments
 from extra_utils.config.rules import resolve
 from extra_utils.config.sweep import Sweep, read_sweep
 from extra_utils.run.sweep import Planned, carry_out_all, plan_runs, sweep_folder
