@@ -35,5 +35,4 @@ def stream(
 def torch_seed(seed: int, purpose: Purpose, client: int = 0, round_index: int = 0) -> int:
     """A 63-bit seed of the same name, for what only torch can draw."""
     named = stream(seed, purpose, client, round_index).bit_generator.seed_seq
-    state = named.generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))
+    return int(named.generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -62,7 +62,14 @@ def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
             if getattr(arguments, key) is not None:
                 raise ConfigError(f"{COMMAND_LINE}: {key}: is for sweeps: give a key two values")
         return None
-    lists = _lists_of(path, own)
+    if own is not None and (not isinstance(own, dict) or not own):
+        got = f'got {show(own)}, must be lists by key: {{"seed": [0, 1]}}'
+        raise ConfigError(f"{path}: {SWEEP}: {got}")
+    lists: dict[str, list[Any]] = dict(own or {})
+    for key, values in lists.items():
+        if not isinstance(values, list) or not values:
+            got = f"got {show(values)}, must be a list of one or more values"
+            raise ConfigError(f"{path}: {SWEEP}: {key}: {got}")
     lists = {key: v for key, v in lists.items() if not any(_replaces(new, key) for new in typed)}
     where = dict.fromkeys(lists, f"{path}: {SWEEP}") | dict.fromkeys(typed, COMMAND_LINE)
     lists |= typed
@@ -137,27 +144,15 @@ def _absolute(key: str, value: Any) -> Any:
     return str(Path(value).absolute()) if is_path and isinstance(value, str) else value
 
 
-def _lists_of(path: Path, own: Any) -> dict[str, list[Any]]:
-    """The lists in a config file."""
-    if own is not None and (not isinstance(own, dict) or not own):
-        got = f'got {show(own)}, must be lists by key: {{"seed": [0, 1]}}'
-        raise ConfigError(f"{path}: {SWEEP}: {got}")
-    for key, values in (own or {}).items():
-        if not isinstance(values, list) or not values:
-            got = f"got {show(values)}, must be a list of one or more values"
-            raise ConfigError(f"{path}: {SWEEP}: {key}: {got}")
-    return dict(own or {})
-
-
 def _check_lists(lists: dict[str, list[Any]], where: dict[str, str]) -> None:
     for key, values in lists.items():
+        (text, number), wrong = Counter(map(text_of, values)).most_common(1)[0], ""
         if key in NOT_SWEPT and len(values) > 1:
-            text = f"got {show(values)}, must be one value: the result does not depend on it"
-            raise ConfigError(f"{where[key]}: {key}: {text}")
-        for text, number in Counter(map(text_of, values)).items():
-            if number > 1:
-                got = f"got {show(values)}, of which two would name a run {part_of(key, text)}"
-                raise ConfigError(f"{where[key]}: {key}: {got}; must differ in name")
+            wrong = "must be one value: the result does not depend on it"
+        elif number > 1:
+            wrong = f"of which two would name a run {part_of(key, text)}; must differ in name"
+        if wrong:
+            raise ConfigError(f"{where[key]}: {key}: got {show(values)}, {wrong}")
 
 
 def _combine(lists: dict[str, list[Any]], where: dict[str, str]) -> list[Combination]:

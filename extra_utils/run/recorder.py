@@ -16,9 +16,8 @@ from extra_utils.my_dataset import Dataset
 from extra_utils.processes.launch import Job
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import Identity, checkpoint_beside, save_model
-from extra_utils.run.metrics import Row
+from extra_utils.run.metrics import Row, versions
 from extra_utils.run.progress import Observer, Progress
-from extra_utils.run.provenance import versions
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 

@@ -25,8 +25,8 @@ from extra_utils.processes.launch import hint
 from extra_utils.processes.machine import available_cores
 from extra_utils.run import metrics
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
+from extra_utils.run.metrics import versions
 from extra_utils.run.progress import round_text
-from extra_utils.run.provenance import versions
 
 LAST_FILE = "report.html"  # that a run writes
 Check = Callable[[GivenConfig, Places], Config]

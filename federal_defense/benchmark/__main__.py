@@ -12,8 +12,7 @@ from extra_utils.basics.errors import ConfigError, ending, leave, prepare_proces
 from extra_utils.config.reader import Arguments, parse_arguments
 from extra_utils.config.sweep import read_sweep
 from extra_utils.processes.launch import Launcher, find_launcher
-from federal_defense.benchmark.plan import make_plan
-from federal_defense.benchmark.results import publish
+from federal_defense.benchmark.results import make_plan, publish
 from federal_defense.rules.table import TABLES
 from main import compare_all
 

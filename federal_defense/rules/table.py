@@ -15,8 +15,15 @@ from extra_utils.config.keys import Config
 from extra_utils.config.reader import Tables
 from federal_defense.attacks import ATTACKS
 from federal_defense.class_mean import class_mean
-from federal_defense.rules.coordinates import median, num_trimmed, trimmed_mean
-from federal_defense.rules.distances import geometric_median, krum, multi_krum, norm_clipping
+from federal_defense.rules.differences import (
+    geometric_median,
+    krum,
+    median,
+    multi_krum,
+    norm_clipping,
+    num_trimmed,
+    trimmed_mean,
+)
 from federal_defense.rules.output_layer import foolsgold, lfighter, oracle, tolpegin
 
 Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
@@ -71,8 +78,7 @@ def check_bounds(config: Config) -> None:
 
 def check_num_classes(config: Config, num_classes: int) -> None:
     """A WrongKey where the rule cannot work with so few classes."""
-    name = config.defense.name
-    least = LEAST_CLASSES.get(name, 0)
+    name, least = config.defense.name, LEAST_CLASSES.get(config.defense.name, 0)
     if num_classes < least:
         raise WrongKey("defense", f"{name} needs at least {least} classes, got {num_classes}")
 

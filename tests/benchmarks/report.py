@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from extra_utils.plots.style import save
 from extra_utils.processes.machine import available_cores
-from extra_utils.run.provenance import versions
+from extra_utils.run.metrics import versions
 from tests.benchmarks import (
     aggregation,
     cores,

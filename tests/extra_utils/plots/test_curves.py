@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from extra_utils.plots.curves import choose_clients, draw_band, point_places, with_gaps
+from extra_utils.plots.draw import choose_clients, draw_band, point_places, with_gaps
 
 
 def test_points_lie_evenly_in_their_round() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.run.provenance import PACKAGES, commit_of, digest_of, versions
+from extra_utils.run.metrics import PACKAGES, commit_of, digest_of, versions
 
 IDENTITY = {
     f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from extra_utils.distributed_utils import Ranks
-from extra_utils.training.sync_batch_norm import with_shared_statistics
+from extra_utils.model import with_shared_statistics
 from tests.helpers import run_distributed
 
 SIZES = [5, 3, 7]  # images on each rank

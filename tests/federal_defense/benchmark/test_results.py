@@ -12,8 +12,7 @@ from extra_utils.config.sweep import Sweep
 from extra_utils.plots import style
 from extra_utils.plots.comparison import Group
 from extra_utils.plots.run_data import RunData
-from federal_defense.benchmark.plan import Cell, Plan
-from federal_defense.benchmark.results import PANEL, Groups, draw, tables
+from federal_defense.benchmark.results import PANEL, Cell, Groups, Plan, draw, tables
 
 TITLES = [
     f"{partition}, {attack}"

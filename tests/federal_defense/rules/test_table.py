@@ -15,7 +15,7 @@ from extra_utils.aggregation.messages import Aggregate, Array, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
 from extra_utils.config.reader import Places
-from federal_defense.rules.coordinates import num_trimmed
+from federal_defense.rules.differences import num_trimmed
 from federal_defense.rules.table import (
     DEFENSES,
     check_bounds,
@@ -102,7 +102,7 @@ def test_values_worked_by_hand(name: str, parameters: dict[str, Any], expected: 
 def test_more_values_worked_by_hand() -> None:
     four = Dense([1, 2, 3, 4])
     assert step_of(judge("median", four), four).tolist() == [2.5]
-    from federal_defense.rules.distances import krum_scores
+    from federal_defense.rules.differences import krum_scores
 
     assert krum_scores(FIVE.gram(), f=1).tolist() == [5, 2, 2, 5, 18625]
     clipped = Dense([[3, 4]])
