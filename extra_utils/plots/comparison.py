@@ -18,21 +18,11 @@ from matplotlib.ticker import MaxNLocator
 
 from extra_utils.basics.errors import printable
 from extra_utils.basics.files import write_json, write_whole
+from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of, with_doubt
 from extra_utils.config.sweep import Combination, Part, part_of
 from extra_utils.plots import style
 from extra_utils.plots.report import write_sweep_report
-from extra_utils.plots.run_data import (
-    SEPARATOR,
-    Difference,
-    RunData,
-    Spread,
-    column,
-    difference_of,
-    read_run,
-    readable,
-    spread_of,
-    with_doubt,
-)
+from extra_utils.plots.run_data import SEPARATOR, RunData, column, read_run, readable
 from extra_utils.plots.style import HONEST, marks, save
 from extra_utils.run.metrics import FILE_NAME, SUMMARY_ROUNDS
 

@@ -1,1 +1,1 @@
-"""Aggregation rules. May import: basics, config, aggregation, attacks, class_mean."""
+"""Aggregation rules. May import: basics, config, aggregation, attacks, two_means, class_mean."""

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, without
-from federal_defense.class_mean import two_means
+from federal_defense.two_means import two_means
 
 KEPT_VARIANCE = 0.99  # of the principal components, at most
 ROUNDING = 1e-12  # relative; columns that differ by less are equal

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array
-from federal_defense.class_mean import squared_distances, two_means
+from federal_defense.two_means import squared_distances, two_means
 
 
 def scatter(points: Array, group: NDArray[np.bool_]) -> float:

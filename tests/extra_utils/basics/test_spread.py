@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from extra_utils.plots.run_data import (
+from extra_utils.basics.spread import (
     Difference,
     Spread,
     difference_of,

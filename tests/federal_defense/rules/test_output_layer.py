@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array
-from federal_defense.class_mean import two_means
 from federal_defense.rules.output_layer import (
     cosines,
     foolsgold_scores,
@@ -18,6 +17,7 @@ from federal_defense.rules.output_layer import (
     smaller,
 )
 from federal_defense.rules.table import rule_of
+from federal_defense.two_means import two_means
 from tests.federal_defense.rules.test_table import Dense, judge, make_config, make_updates
 from tests.federal_defense.test_two_means import all_splits, scatter
 
