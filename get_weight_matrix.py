@@ -14,15 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from extra_utils.aggregation.flat_model import BLOCK, LARGEST_DIFF, FlatModel, to_fixed_point
-from extra_utils.aggregation.messages import (
-    Aggregate,
-    Array,
-    RoundPlan,
-    RoundResult,
-    Rule,
-    State,
-    Update,
-)
+from extra_utils.aggregation.messages import Aggregate, Array, RoundPlan, RoundResult, Rule, Update
 from extra_utils.aggregation.reports import ReportRows, report_sizes
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
@@ -91,7 +83,9 @@ class RoundSum:
 class RuleRound:
     """How updates become one by a rule that looks at each: they are kept until all are there."""
 
-    def __init__(self, model: nn.Module, num_points: int, rule: Rule, state: State) -> None:
+    def __init__(
+        self, model: nn.Module, num_points: int, rule: Rule, state: dict[str, Array]
+    ) -> None:
         """``model`` is the global one, read where it lies; ``state`` what the rule remembers."""
         self._model, self._rule, self._state = FlatModel(model), rule, state
         self._sizes = report_sizes(self._model, num_points)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extra_utils.basics.errors import ConfigError, say
+from extra_utils.basics.errors import ConfigError
 
 TRAIN = ("train", "training")  # in any case of letters
 TEST = ("test", "testing", "val", "valid", "validation")  # the first of these that is there
 CACHE_NAME = ".fl-cache"
-MOST_NAMED = 10  # of what is left aside; the others are counted
 PIECES, PIECE = 8, 8192  # that are looked at of a file, and their bytes; a smaller file is whole
 
 Stamp = tuple[str, int, int, int]  # a file's path, its bytes, its time in ns, a checksum
@@ -59,12 +58,6 @@ def scan_parts(folder: Path) -> list[ImageFolder]:
     found = [scan_folder(part) for part in parts or [folder]]
     found[0].unused += _others(folder, [part.name for part in parts]) if parts else []
     return found
-
-
-def say_unused(found: list[ImageFolder]) -> None:
-    if unused := sorted(path for part in found for path in part.unused):
-        more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
-        say(f"note: {len(unused)} folders are not used: {', '.join(unused[:MOST_NAMED])}{more}")
 
 
 def scan_folder(folder: Path) -> ImageFolder:

@@ -59,7 +59,11 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
     folder, archive = data_path / official.folder, data_path / official.archive
     found = f"{folder} is not there"
     if files := find_idx_files(official, data_path):
-        return _read_idx_files(official, files)
+        arrays = [_read_idx(path) for path in files]
+        for path, labels in zip(files[1::2], arrays[1::2], strict=True):
+            if labels.max(initial=0) >= len(official.class_names):
+                raise Unavailable(f"{path} is damaged: it holds the label {labels.max()}")
+        return _assemble(official, arrays)
     if official.archive and folder.is_dir():
         try:
             return in_child(_read_torchvision, official, data_path, False)
@@ -109,14 +113,6 @@ def _passes_checksum(official: Official, archive: Path) -> bool:
 
     kind = getattr(datasets, official.title.replace("-", ""))
     return bool(datasets.utils.check_integrity(archive, kind.tgz_md5))
-
-
-def _read_idx_files(official: Official, files: list[Path]) -> Dataset:
-    arrays = [_read_idx(path) for path in files]
-    for path, labels in zip(files[1::2], arrays[1::2], strict=True):
-        if labels.max(initial=0) >= len(official.class_names):
-            raise Unavailable(f"{path} is damaged: it holds the label {labels.max()}")
-    return _assemble(official, arrays)
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

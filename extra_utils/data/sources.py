@@ -19,6 +19,7 @@ from extra_utils.processes.child import Unavailable, in_child
 from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
+MOST_NAMED = 10  # of what is left aside; the others are counted
 CIFAR_FOLDER = "cifar10"
 Task = Callable[[], object]
 VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
@@ -127,7 +128,9 @@ def _folder_source(name: str, folder: Path, side: int, seed: int, meanwhile: Tas
         parts = in_child(folders.scan_parts, folder, meanwhile=meanwhile)
     except Unavailable as error:  # it is there: no other images are to stand for it
         raise RunFailed(f"{folder}: {error}") from None
-    folders.say_unused(parts)
+    if unused := sorted(path for part in parts for path in part.unused):
+        more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
+        say(f"note: {len(unused)} folders are not used: {', '.join(unused[:MOST_NAMED])}{more}")
     class_names = parts[0].class_names
     for found in parts:
         got, number = f"data_path: got {found.folder}", len(found.class_names)

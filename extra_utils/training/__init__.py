@@ -1,4 +1,1 @@
-"""What training and testing a model take.
-
-May import: basics, config, distributed_utils, processes.
-"""
+"""What training and testing take. May import: basics, config, distributed_utils, processes."""

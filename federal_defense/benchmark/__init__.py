@@ -1,4 +1,1 @@
-"""Every defence in every setting.
-
-May import: basics, config, processes, run, plots, attacks, rules, main.
-"""
+"""Defences compared. May import: basics, config, processes, run, plots, attacks, rules, main."""

@@ -65,7 +65,12 @@ def make_plan(sweep: Sweep) -> Plan:
     cells, kept, clean = [], [], {}
     for name, choice, texts in sweep.combinations:
         config = resolve(read_choice(sweep.path, choice, where, TABLES)[0])
-        told = told_to(config)
+        attack, told = with_drawn_attackers(config).attack, dict[str, Any]()
+        found = len(attack.clients) if attack else 0
+        if config.defense.name == "trimmed_mean":
+            told = {"defense.beta": found / config.num_clients}
+        elif config.defense.name in ("krum", "multi_krum"):
+            told = {"defense.f": found}
         shown = {key: text for key, text in texts.items() if not key.startswith("defense")}
         rule = " ".join(text for key, text in texts.items() if key.startswith("defense"))
         title = title_of(config, shown)
@@ -82,15 +87,6 @@ def make_plan(sweep: Sweep) -> Plan:
         raise ConfigError(f"{sweep.path}: every rule refuses every setting: {cells[0].refused}")
     attacked = {title: other for title, other in clean.items() if title != other}
     return Plan(replace(sweep, where=where, combinations=kept), cells, attacked)
-
-
-def told_to(config: Config) -> dict[str, Any]:
-    """The key that tells the rule how many attack, such as `defense.f`."""
-    attack = with_drawn_attackers(config).attack
-    found = len(attack.clients) if attack else 0
-    if config.defense.name == "trimmed_mean":
-        return {"defense.beta": found / config.num_clients}
-    return {"defense.f": found} if config.defense.name in ("krum", "multi_krum") else {}
 
 
 def title_of(config: Config, shown: dict[str, str]) -> str:
