@@ -37,7 +37,7 @@ def write_report(run: RunData, figures: list[list[str]]) -> Path:
     made = {key: run.run.get(key) for key in ("threads_per_process", "versions")}
     sections = {
         "Setting": [tag("p", run.setting), tag("p", run.config.get("comment"))],
-        "Final figures": [table(figures), tag("p", mean)],
+        "Final figures": [table(figures), tag("p", mean)] if run.summary else [],
         "Pictures": pictures(run.folder, run.setting),
         "Who was left out when": [table(flags(run))],
         "All settings": [as_json(run.config)],

@@ -172,6 +172,7 @@ def test_a_run_that_has_not_ended_and_an_old_one_have_a_page(run: Path) -> None:
     change_rows(run, summary=None, client=None)
     page = Page(report_run(run))
     assert "tiny: not ended; round 3 is the last" in page.text
+    assert "Final figures" not in sections_of(page)
     assert "Warnings" not in page.text
     (run / "config.json").write_text("{")
     change_rows(run, round=None)
