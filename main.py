@@ -18,8 +18,8 @@ from extra_utils.config.keys import Config
 from extra_utils.config.reader import Arguments, parse_arguments, read_config
 from extra_utils.config.sweep import Sweep, baseline_of, read_sweep
 from extra_utils.my_dataset import fingerprint, open_dataset
+from extra_utils.processes.child import advise_on_cores, available_cores
 from extra_utils.processes.launch import ALONE, Job, Launcher, find_launcher, hint
-from extra_utils.processes.machine import advise_on_cores, available_cores
 from extra_utils.run.folder import identity, read_resumed, run_folder
 from federal_defense.checks import checked_config, prepared_data
 from federal_defense.rules.table import TABLES

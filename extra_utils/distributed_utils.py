@@ -22,7 +22,7 @@ FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes a
 
 @dataclass
 class Ranks:
-    """A rank's view of the process group. One rank alone is a group of one, not another case."""
+    """A rank's view of the process group, which may be of one; all ranks call what communicates."""
 
     rank: int
     world_size: int
@@ -36,31 +36,28 @@ class Ranks:
         return self.rank == 0
 
     def all_reduce(self, values: Tensor) -> None:
-        """Replaces int64 ``values`` by their sum over all ranks. All ranks call this."""
+        """Replaces int64 ``values`` by their sum over all ranks."""
         assert values.dtype == torch.int64, "floating-point sums depend on their order"
         self.num_bytes += values.numel() * values.element_size()
         with self.heartbeat.waiting():
             dist.all_reduce(values)
 
     def all_gather(self, value: str) -> list[str]:
-        """Every rank's text, by rank. All ranks call this."""
+        """Every rank's text, by rank."""
         texts: list[str] = [""] * self.world_size
         with self.heartbeat.waiting():
             dist.all_gather_object(texts, value)
         return texts
 
     def broadcast(self, value: Any) -> Any:
-        """What rank 0 passes, on every rank. All ranks call this."""
+        """What rank 0 passes, on every rank."""
         values = [value]
         with self.heartbeat.waiting():
             dist.broadcast_object_list(values)
         return values[0]
 
     def sum_in_order(self, values: Tensor) -> Tensor:
-        """The sum of floating-point ``values`` over the ranks, added in their order.
-
-        All ranks call this.
-        """
+        """The sum of floating-point ``values`` over the ranks, added in their order."""
         self.num_bytes += values.numel() * values.element_size()
         gathered = [torch.empty_like(values) for _ in range(self.world_size)]
         with self.heartbeat.waiting():
@@ -70,23 +67,22 @@ class Ranks:
     def all_to_all(
         self, values: Tensor, sizes: list[int], received: Tensor, received_sizes: list[int]
     ) -> None:
-        """Sends each rank its piece of ``values`` and takes one of each. All ranks call this."""
+        """Sends each rank its piece of ``values`` and takes one of each."""
         own = sizes[self.rank]
         self.num_bytes += (values.numel() - own) * values.element_size()
         with self.heartbeat.waiting():
             dist.all_to_all_single(received, values, received_sizes, sizes)
 
     def check_equal(self, known: dict[str, Any]) -> None:
-        """Compares what all ranks must have alike, by name. All ranks call this.
+        """Compares what all ranks must have alike, by name.
 
         Raises RunFailed on rank 0, with what the first other rank has that differs.
         """
         for rank, text in enumerate(self.all_gather(json.dumps(known, sort_keys=True))):
             for name, value in json.loads(text).items():
                 if self.is_main and value != known[name]:
-                    must = "the ranks must train on the same, but"
                     has = f"rank {rank} has {name} {value!r} and rank 0 {known[name]!r}"
-                    raise RunFailed(f"{must} {has}")
+                    raise RunFailed(f"the ranks must train on the same, but {has}")
 
     def __deepcopy__(self, memo: object) -> "Ranks":
         """A copied model speaks to the same ranks."""
@@ -94,37 +90,31 @@ class Ranks:
 
 
 def to_bits(values: Tensor) -> Tensor:
-    """float64 as the int64 of the same bits.
-
-    Where one rank has a value and all others have 0, the sum of the bits is that value exactly.
-    """
+    """float64 as the int64 of the same bits, which a sum with all other ranks' 0 leaves as is."""
     return values.contiguous().view(torch.int64)
 
 
 def from_bits(bits: Tensor) -> Tensor:
-    """The float64 values of ``to_bits``."""
     return bits.contiguous().view(torch.float64)
 
 
 @contextlib.contextmanager
 def process_group(
-    rank: int, world_size: int, init_method: str, threads: int, heartbeat: RankHeartbeat
+    rank: int, world_size: int, file: str | None, threads: int, heartbeat: RankHeartbeat
 ) -> Iterator[Ranks]:
-    """Joins the group of all ranks over gloo. All ranks call this.
+    """Joins the group of all ranks over gloo; where all are on this machine, on loopback only.
 
-    ``init_method`` is ``file://...`` or, for torchrun's ranks, ``env://``. Ranks all on this
-    machine speak on loopback only.
+    They meet in ``file``, or, without one, as torchrun's environment says.
     """
     torch.set_num_threads(threads)
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if init_method != "env://" or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
+    if file is not None or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
         os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     with heartbeat.waiting():
-        if init_method == "env://":
-            store, _, _ = next(rendezvous(init_method, rank, world_size))
+        if file is None:
+            store, _, _ = next(rendezvous("env://", rank, world_size))
         else:  # as rendezvous does, which would cut the file's name at a ? or #
-            path = init_method.removeprefix("file://")
-            store = dist.FileStore(path, world_size)  # type: ignore[attr-defined]
+            store = dist.FileStore(file, world_size)  # type: ignore[attr-defined]
         # torchrun's store outlives a restart, and with it the addresses of the ranks that died
         store = dist.PrefixStore(f"attempt {restarts}", store)  # type: ignore[attr-defined]
         dist.init_process_group(

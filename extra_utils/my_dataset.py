@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from extra_utils.basics.errors import describe_os_error
 from extra_utils.basics.files import naming
 
 Labels = NDArray[np.int64]
@@ -22,8 +23,6 @@ INFO = "info.json"
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of a data set beside its arrays."""
-
     name: str
     synthetic: bool
     class_names: list[str]
@@ -44,8 +43,6 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set as the ranks see it."""
-
     info: DatasetInfo
     train: Split
     test: Split
@@ -83,20 +80,24 @@ def open_dataset(folder: Path) -> Dataset:
     return Dataset(DatasetInfo(**_description(folder)["info"]), train, test)
 
 
-def check_whole(folder: Path) -> None:
-    """Looks at every byte. Raises KeyError, ValueError, TypeError, EOFError or OSError."""
-    checksums = _description(folder)["checksums"]
-    for name, array in _arrays(open_dataset(folder)).items():
-        if zlib.crc32(array.data) != checksums[name]:
-            raise ValueError(f"the checksum of {name} does not fit")
+def damage_of(folder: Path) -> str:
+    """Why the data set cannot be used; "" where every byte is there that was written."""
+    try:
+        checksums = _description(folder)["checksums"]
+        for name, array in _arrays(open_dataset(folder)).items():
+            if zlib.crc32(array.data) != checksums[name]:
+                return f"the checksum of {name} does not fit"
+    except KeyError as error:
+        return f"{error} is missing"
+    except OSError as error:
+        return describe_os_error(error)
+    except (ValueError, TypeError, EOFError) as error:
+        return str(error)
+    return ""
 
 
 def fingerprint(folder: Path) -> dict[str, Any]:
-    """What the data set in a cache folder is, for those who must all hold the same one.
-
-    Its name, whether it is synthetic, its class names, its numbers of images, and one checksum
-    over those that were written with the arrays; the arrays are not read for it.
-    """
+    """What all who use the data set must have alike; its arrays are not read for the checksum."""
     dataset, sums = open_dataset(folder), _description(folder)["checksums"]
     info, checksum = dataset.info, zlib.crc32(json.dumps(sums, sort_keys=True).encode())
     known = {"dataset": info.name, "synthetic": info.synthetic, "class_names": info.class_names}

@@ -19,7 +19,7 @@ from extra_utils.config.keys import AttackConfig, Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
-from extra_utils.processes.machine import process_context
+from extra_utils.processes.child import process_context
 from extra_utils.run.progress import Observer
 from get_weight_matrix import class_means
 from my_data_loader import TrainLoader

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extra_utils.data.test_image_files import make_folder
+from tests.extra_utils.data.test_image_folders import make_folder
 from tests.helpers import ROOT, read_rows, run_command, run_main
 
 BENCHMARKS = set((ROOT / "configs").glob("*_benchmark.json"))  # see test_benchmark.py

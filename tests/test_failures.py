@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from extra_utils.basics.files import used_alone
-from extra_utils.processes.machine import available_cores
+from extra_utils.processes.child import available_cores
 from tests.helpers import (
     ROOT,
     is_past_round,

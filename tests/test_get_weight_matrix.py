@@ -23,7 +23,7 @@ from extra_utils.aggregation.messages import (
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import Ranks
-from extra_utils.processes.machine import process_context
+from extra_utils.processes.child import process_context
 from get_weight_matrix import RoundSum, RuleRound, apply_result, class_means
 from tests.extra_utils.aggregation.test_flat_model import dense
 from tests.helpers import run_distributed

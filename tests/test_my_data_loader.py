@@ -15,7 +15,7 @@ from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
-from extra_utils.processes.machine import process_context
+from extra_utils.processes.child import process_context
 from federal_defense.attacks import Poisoned, poison
 from my_data_loader import (
     Normalizer,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.extra_utils.data.test_image_files import make_photo
+from tests.extra_utils.data.test_image_folders import make_photo
 from tests.helpers import read_rows, run_command, run_main, write_config
 
 KEYS = {"type": "cifar", "offline_data": "synthetic", "download": False, "eval_points": 0,

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from extra_utils.basics.files import used_alone
-from tests.extra_utils.data.test_image_files import make_folder, make_photo
+from tests.extra_utils.data.test_image_folders import make_folder, make_photo
 from tests.helpers import (
     ROOT,
     is_past_round,

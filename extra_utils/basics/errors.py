@@ -35,10 +35,9 @@ class ClientFailed(Exception):
 def show(value: object) -> str:
     """The value as JSON on one line, cut when it is long; never fails."""
     try:
-        text = json.dumps(value, ensure_ascii=False)
+        text = printable(json.dumps(value, ensure_ascii=False))
     except (TypeError, ValueError, RecursionError):  # an object of ours, or nested too deeply
         text = f"a {type(value).__name__}"
-    text = printable(text)
     return text if len(text) <= SHOWN_LENGTH else text[: SHOWN_LENGTH - 3] + "..."
 
 

@@ -29,7 +29,6 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """As people read it."""
     write_whole(path, json.dumps(value, indent=2, ensure_ascii=False))
 
 

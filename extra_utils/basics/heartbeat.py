@@ -31,7 +31,6 @@ class RankHeartbeat:
         self._cells[start + PID] = os.getpid()
 
     def beat(self) -> None:
-        """A step was taken: a batch, a block, a file."""
         self._cells[self._start + BEATS] += 1
 
     def place(self, round_index: int, client: int = NO_CLIENT) -> None:
@@ -46,7 +45,6 @@ class RankHeartbeat:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """The rank waits for others and is alive however long that takes."""
         self._cells[self._start + WAITING] = 1
         yield  # an error leaves the mark, which says that the fault is another rank's
         self._cells[self._start + WAITING] = 0

@@ -6,7 +6,7 @@ the clients, not on whether the run was resumed.
 
 from enum import IntEnum
 
-import numpy as np
+from numpy.random import Generator, SeedSequence, default_rng
 
 
 class Purpose(IntEnum):
@@ -24,15 +24,11 @@ class Purpose(IntEnum):
     POISON = 9
 
 
-def stream(
-    seed: int, purpose: Purpose, client: int = 0, round_index: int = 0
-) -> np.random.Generator:
-    """The generator of one purpose, client and round."""
-    place = (int(purpose), client, round_index)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
+def stream(seed: int, purpose: Purpose, client: int = 0, round_index: int = 0) -> Generator:
+    return default_rng(SeedSequence(seed, spawn_key=(int(purpose), client, round_index)))
 
 
 def torch_seed(seed: int, purpose: Purpose, client: int = 0, round_index: int = 0) -> int:
     """A 63-bit seed of the same name, for what only torch can draw."""
     named = stream(seed, purpose, client, round_index).bit_generator.seed_seq
-    return int(named.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return int(named.generate_state(1, "uint64")[0]) >> 1

@@ -45,8 +45,7 @@ def difference_of(pairs: Iterable[tuple[float | None, float | None]]) -> Differe
 
     The interval is Student's: t x deviation / sqrt(n), which takes the differences for normal.
     """
-    spread = spread_of(a - b for a, b in pairs if a is not None and b is not None)
-    if spread is None:
+    if (spread := spread_of(a - b for a, b in pairs if a is not None and b is not None)) is None:
         return None
     mean, deviation, n = spread
     half = None if deviation is None else t_quantile(n - 1) * deviation / math.sqrt(n)

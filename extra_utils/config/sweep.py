@@ -51,13 +51,11 @@ class Sweep:
 
 def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
     """None where this is one run. Raises ConfigError where the lists are wrong."""
-    folder = Path(arguments.resume) if arguments.resume is not None else None
-    is_begun = folder is not None and (folder / FILE_NAME).is_file()
-    given = Path(arguments.config or reader.DEFAULT_CONFIG)
-    path = folder / FILE_NAME if folder and is_begun else given
-    own = read_json(path).get(SWEEP) if is_begun or not folder else None
+    folder, given = arguments.resume, arguments.config or reader.DEFAULT_CONFIG
+    path = Path(given) if folder is None else Path(folder, FILE_NAME)
+    own = read_json(path).get(SWEEP) if folder is None or path.is_file() else None
     typed = {key: values_of(key, text, tables) for key, text in arguments.overrides.items()}
-    if own is None and (folder or all(len(values) == 1 for values in typed.values())):
+    if own is None and (folder is not None or all(len(values) == 1 for values in typed.values())):
         for key in reader.OF_SWEEPS:
             if getattr(arguments, key) is not None:
                 raise ConfigError(f"{COMMAND_LINE}: {key}: is for sweeps: give a key two values")
@@ -101,10 +99,7 @@ def baseline_of(sweep: Sweep, given: str | None) -> Part | None:
 
 
 def values_of(key: str, text: str, tables: Tables) -> list[Any]:
-    """What the command line gives a key: several values have commas between them.
-
-    A list, and a text that may have commas of its own, is one value.
-    """
+    """What the command line gives a key, split at commas unless its value may have such itself."""
     if _has_commas(key, tables):
         return [reader.parse_value(key, text)]
     pieces: list[str] = []
@@ -193,9 +188,6 @@ def text_of(value: Any) -> str:
 def _replaces(new: str, old: str) -> bool:
     """Whether a key of the command line stands for one of the file's lists, as for a value."""
     outer, _, inner = new.partition(".")
-    of_outer = old.startswith(f"{outer}.")
-    if old == new or (not inner and of_outer):
-        return True
-    if inner == "name":
-        return old == outer or of_outer
-    return inner in EITHER and old == f"{outer}.{EITHER[inner]}"
+    if inner in ("", "name"):
+        return old == outer or old.startswith(f"{outer}.")
+    return old == new or (inner in EITHER and old == f"{outer}.{EITHER[inner]}")

@@ -7,15 +7,15 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from extra_utils.basics.errors import describe_os_error, say
+from extra_utils.basics.errors import say
 from extra_utils.basics.files import keep, remove_unused, temporary_folder, used_alone
-from extra_utils.data.folders import CACHE_NAME
-from extra_utils.my_dataset import INFO, Dataset, check_whole, save_dataset
+from extra_utils.data.image_folders import CACHE_NAME
+from extra_utils.my_dataset import INFO, Dataset, damage_of, save_dataset
 
 FORMAT = 5  # goes up when the files or what is in them change
 BUILDING = ".building-"  # begins the name of a folder that is being built, or removed
@@ -43,8 +43,7 @@ def find_or_build(root: Path, source: Source) -> Path:
             say(f"note: {folder} is damaged and is made again: {reason}", sys.stderr)
         for left_over in root.glob(f"{BUILDING}*"):  # of a run that was killed
             shutil.rmtree(left_over, ignore_errors=True)
-        place = tempfile.TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True)
-        with place as building:
+        with TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True) as building:
             save_dataset(Path(building), source.build())
             folder = _place_of(root, source)  # what was downloaded is there only now
             if folder.exists():
@@ -73,19 +72,6 @@ def _remove_old(root: Path) -> None:
         if too_many > 0 and remove_unused(folder, root / f"{BUILDING}{folder.name}"):
             too_many -= 1
             say(f"note: {folder} is removed: the cache keeps {MOST_KEPT} data sets", sys.stderr)
-
-
-def damage_of(folder: Path) -> str:
-    """Why the data set cannot be used; "" where every byte is there that was written."""
-    try:
-        check_whole(folder)
-    except KeyError as error:
-        return f"{error} is missing"
-    except OSError as error:
-        return describe_os_error(error)
-    except (ValueError, TypeError, EOFError) as error:
-        return str(error)
-    return ""
 
 
 def make_cache_root(data_path: Path) -> Path:

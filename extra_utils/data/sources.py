@@ -9,9 +9,8 @@ from pathlib import Path
 from extra_utils.basics.errors import ConfigError, RunFailed, printable, say
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
-from extra_utils.data import folders
+from extra_utils.data import image_folders
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
-from extra_utils.data.image_files import decode_folder
 from extra_utils.data.official import OFFICIAL, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
 from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
@@ -37,8 +36,8 @@ def known_classes(config: Config) -> list[str]:
     if config.type == "synthetic":
         return CLASS_NAMES
     if folder := _folder_of_images(config):
-        first, *_ = folders.find_parts(folder) or [folder]
-        return list(map(printable, folders.scan_class_names(first)))
+        first, *_ = image_folders.find_parts(folder) or [folder]
+        return list(map(printable, image_folders.scan_class_names(first)))
     return OFFICIAL[config.type].class_names
 
 
@@ -70,9 +69,9 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
 def _passed_over(config: Config) -> str:
     """Why CIFAR-10's folder of images is there and not used, else ""."""
     folder = Path(config.data_path) / CIFAR_FOLDER
-    if config.type != "cifar" or not folder.is_dir() or folders.find_parts(folder):
+    if config.type != "cifar" or not folder.is_dir() or image_folders.find_parts(folder):
         return ""
-    names = ", ".join(folders.scan_class_names(folder)) or "no folder"
+    names = ", ".join(image_folders.scan_class_names(folder)) or "no folder"
     return f"{folder} holds {names}; must hold train/ and test/"
 
 
@@ -92,13 +91,13 @@ def _folder_of_images(config: Config) -> Path | None:
     data_path = Path(config.data_path)
     if config.type in OFFICIAL:
         folder = data_path / CIFAR_FOLDER
-        is_used = config.type == "cifar" and folder.is_dir() and folders.find_parts(folder)
+        is_used = config.type == "cifar" and folder.is_dir() and image_folders.find_parts(folder)
         return folder if is_used else None
     if not data_path.is_dir():
         hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
         must = f"must be a folder with one sub-folder of images for each class{hint}"
         raise ConfigError(f"data_path: got {config.data_path}, {must}")
-    folders.check_layout(data_path)
+    image_folders.check_layout(data_path)
     return data_path
 
 
@@ -114,8 +113,8 @@ def _find_source(config: Config, meanwhile: Task = lambda: None) -> Source:
     official, data_path = OFFICIAL[config.type], Path(config.data_path)
 
     def made_from_files() -> dict[str, object]:
-        files = find_idx_files(official, data_path)
-        whole = [folders.checksum_of(path, size := path.stat().st_size, size) for path in files]
+        sizes = {path: path.stat().st_size for path in find_idx_files(official, data_path)}
+        whole = [image_folders.checksum_of(path, size, size) for path, size in sizes.items()]
         return {"source": "official", "name": official.title, "files": whole}
 
     build = partial(load_official, official, data_path, download=config.download)
@@ -125,7 +124,7 @@ def _find_source(config: Config, meanwhile: Task = lambda: None) -> Source:
 def _folder_source(name: str, folder: Path, side: int, seed: int, meanwhile: Task) -> Source:
     """The two parts as they are, else a seeded split of one folder of classes."""
     try:
-        parts = in_child(folders.scan_parts, folder, meanwhile=meanwhile)
+        parts = in_child(image_folders.scan_parts, folder, meanwhile=meanwhile)
     except Unavailable as error:  # it is there: no other images are to stand for it
         raise RunFailed(f"{folder}: {error}") from None
     if unused := sorted(path for part in parts for path in part.unused):
@@ -146,7 +145,7 @@ def _folder_source(name: str, folder: Path, side: int, seed: int, meanwhile: Tas
         made_from["seed"] = seed
 
     def read_folders() -> Dataset:
-        splits = [decode_folder(found, side) for found in parts]
+        splits = [image_folders.decode_folder(found, side) for found in parts]
         if len(parts) == 1:
             (whole,) = splits
             chosen = split_by_class(whole.labels, VALIDATION_RATE, stream(seed, Purpose.VALIDATION))

@@ -28,12 +28,10 @@ class Job:
 
     def hint(self) -> str:
         """How to go on; nothing where the folder is gone, or no checkpoint was to be kept."""
-        can = self.run_dir.is_dir() and self.config.checkpoint_every
-        return hint(self.run_dir) if can else ""
+        return hint(self.run_dir) if self.run_dir.is_dir() and self.config.checkpoint_every else ""
 
 
 def hint(folder: Path) -> str:
-    """How to go on in a folder."""
     return f"resume with: python main.py --resume {printable(shlex.quote(str(folder)))}"
 
 
@@ -60,13 +58,11 @@ class Launcher(NamedTuple):
         where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
         """
         threads, timeout_s = config.threads_per_process, config.timeout_s
-        if self.world_size is not None:
+        if (size := self.world_size) is not None:
             from extra_utils.processes.torchrun import TorchrunRank
 
             first = self.rank - self.local_rank  # the rank that prepares this machine's data
-            own = TorchrunRank(self.rank, first, self.world_size, timeout_s)
-            own.run(threads, function, data, job)
-            return
+            return TorchrunRank(self.rank, first, size, timeout_s).run(threads, function, data, job)
         from extra_utils.processes.supervisor import start_ranks
 
         assert job is not None, "this process is the main one"

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from multiprocessing import connection
 from typing import Any, NamedTuple
 
-from extra_utils.basics.errors import ClientFailed, ConfigError, RunFailed, describe_os_error
+from extra_utils.basics.errors import ENDINGS, RunFailed, describe_os_error
 from extra_utils.basics.files import SHARED_MEMORY, naming, temporary_folder
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.distributed_utils import process_group
-from extra_utils.processes.machine import end_with_parent, process_context, state_of
+from extra_utils.processes.child import end_with_parent, process_context, state_of
 
 Function = Callable[..., None]
 Args = tuple[Any, ...]
@@ -27,21 +27,13 @@ LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher wa
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
 
 
-class Report(NamedTuple):
-    """What a failing rank tells the parent."""
-
-    rank: int
-    was_waiting: bool  # then another rank's failure broke the connection
-    text: str
-
-
 class Setup(NamedTuple):
     """What a rank needs to join the others."""
 
     threads: int
-    init_method: str
+    file: str | None  # see process_group
     heartbeats: Heartbeats
-    reports: Any = None  # a queue to the parent
+    reports: Any = None  # a queue to the parent: of a failing rank, whether it waited, and why
 
 
 class StillnessWatch:
@@ -87,12 +79,12 @@ def start_ranks(
     Raises RunFailed where a rank fails, dies, or shows no sign of life for ``timeout_s``
     seconds; no process is left behind in any case.
     """
-    context: Any = process_context()
+    context = process_context()
     # the ranks find each other by a file, and not by a port
     with temporary_folder("fl-ranks-") as folder:
         with naming(SHARED_MEMORY):
             heartbeats, reports = Heartbeats(context, world_size), context.SimpleQueue()
-        setup = Setup(threads, f"file://{folder}/ranks", heartbeats, reports)
+        setup = Setup(threads, f"{folder}/ranks", heartbeats, reports)
         calls = [(rank, setup, function, args) for rank in range(world_size)]
         ranks = [context.Process(target=_rank_main, args=call) for call in calls]
         try:
@@ -108,14 +100,12 @@ def start_ranks(
 
 
 def _rank_main(rank: int, setup: Setup, function: Function, args: Args) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C, and ends the ranks
+    end_with_parent()
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent()
-    failure = failure_of(rank, setup, function, args)
-    if failure is not None:
-        setup.reports.put(Report(rank, bool(setup.heartbeats.read(rank).waiting), failure))
+    if (failure := failure_of(rank, setup, function, args)) is not None:
+        setup.reports.put({rank: (setup.heartbeats.read(rank).waiting, failure)})
         os._exit(1)
 
 
@@ -123,12 +113,10 @@ def failure_of(rank: int, setup: Setup, function: Function, args: Args) -> str |
     """Runs ``function(ranks, *args)`` as one of the ranks; why it failed, None if it did not."""
     size, heartbeat = setup.heartbeats.world_size, setup.heartbeats.writer(rank)
     try:
-        with process_group(rank, size, setup.init_method, setup.threads, heartbeat) as ranks:
+        with process_group(rank, size, setup.file, setup.threads, heartbeat) as ranks:
             function(ranks, *args)
-    except (ClientFailed, ConfigError, RunFailed) as error:
-        return str(error)
-    except OSError as error:
-        return describe_os_error(error)
+    except ENDINGS as error:
+        return describe_os_error(error) if isinstance(error, OSError) else str(error)
     except Exception as error:  # the one place: it becomes the message that names the rank
         return f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
     return None
@@ -151,20 +139,18 @@ def _watch(ranks: list[Any], setup: Setup, timeout_s: float) -> None:
 def _explain(ranks: list[Any], setup: Setup) -> str:
     """The failure that came first, not those that followed from it."""
     time.sleep(GRACE_S)
-    reports: list[Report] = []
+    describe, reports = setup.heartbeats.describe, dict[int, tuple[int, str]]()
     while not setup.reports.empty():
-        reports.append(setup.reports.get())
-    describe = setup.heartbeats.describe
+        reports |= setup.reports.get()
     codes = [process.exitcode for process in ranks]  # a killed rank's may have come last
-    killed = [(rank, -code) for rank, code in enumerate(codes) if code is not None and code < 0]
-    if killed:
-        rank, number = killed[0]
-        return f"{describe(rank)} was killed by {signal.Signals(number).name}"
-    reported = {report.rank for report in reports}
-    silent = [(rank, code) for rank, code in enumerate(codes) if code and rank not in reported]
-    at_fault = [report for report in reports if not report.was_waiting]
+    for rank, code in enumerate(codes):
+        if code is not None and code < 0:
+            return f"{describe(rank)} was killed by {signal.Signals(-code).name}"
+    silent = [(rank, code) for rank, code in enumerate(codes) if code and rank not in reports]
+    # where a rank was waiting, another one's failure broke the connection
+    at_fault = [rank for rank, (was_waiting, _) in reports.items() if not was_waiting]
     if at_fault or not silent:
-        report = (at_fault or reports)[0]
-        return f"{describe(report.rank)}: {report.text}"
+        rank = (at_fault or list(reports))[0]
+        return f"{describe(rank)}: {reports[rank][1]}"
     rank, code = silent[0]
     return f"{describe(rank)} ended with exit status {code}"

@@ -17,7 +17,7 @@ from typing import Any
 from extra_utils.basics.errors import RunFailed
 from extra_utils.basics.heartbeat import DONE, FAILED, Heartbeats, Row
 from extra_utils.distributed_utils import Ranks
-from extra_utils.processes.machine import is_gone, process_context
+from extra_utils.processes.child import is_gone, process_context
 from extra_utils.processes.supervisor import Function, Setup, StillnessWatch, failure_of
 
 POLL_S = 0.5  # between two looks at the others' heartbeats
@@ -25,11 +25,10 @@ GRACE_S = 3.0  # in which torchrun ends the ranks that another one's failure has
 
 
 class TorchrunRank:
-    """This process as one of the ranks."""
-
     def __init__(self, rank: int, first: int, world_size: int, timeout_s: float) -> None:
         """``first``: the lowest rank on this machine."""
-        self._rank, self._first = rank, first
+        self._rank = rank
+        self._here = range(first, first + int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
         self._heartbeats = Heartbeats(process_context(), world_size)
         self._watch = StillnessWatch(self._heartbeats, timeout_s)
         self._ended = threading.Event()
@@ -38,7 +37,7 @@ class TorchrunRank:
 
     def run(self, threads: int, function: Function, data_folder: Path, job: Any) -> None:
         """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
-        setup = Setup(threads, "env://", self._heartbeats)
+        setup = Setup(threads, None, self._heartbeats)
         # until all have met it waits outside of Python, where no handler of ours would be called
         self._on_end = signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
@@ -47,8 +46,7 @@ class TorchrunRank:
                 return
             reason = self._blame(failure)
         except SystemExit:  # torchrun ends this rank because of another one
-            reason = self._name_gone()
-            if not reason:
+            if not (reason := self._name_gone()):
                 raise
         raise RunFailed(self._with_hint(reason))
 
@@ -61,7 +59,7 @@ class TorchrunRank:
         self._exchange()  # all have shown themselves: from here on each can be watched
         threading.Thread(target=self._watch_others, daemon=True).start()
         try:
-            function(ranks, Path(folders[self._first]), self._job)
+            function(ranks, Path(folders[self._here.start]), self._job)
             ranks.heartbeat.end(DONE)
             self._exchange()
         finally:
@@ -98,16 +96,10 @@ class TorchrunRank:
         if self._rank == min(rows.keys() - finished - set(still), default=self._rank):
             reason = self._with_hint(self._watch.explain(still))
             print(f"error: {reason}", file=sys.stderr, flush=True)
-        for rank in still:
-            if self._is_here(rank) and rank != self._rank:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(rows[rank].pid, signal.SIGKILL)
+        for rank in set(still) & set(self._here) - {self._rank}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rows[rank].pid, signal.SIGKILL)
         os._exit(1)
-
-    def _is_here(self, rank: int) -> bool:
-        """Whether a rank runs on this machine."""
-        local_size = int(os.environ.get("LOCAL_WORLD_SIZE", self._heartbeats.world_size))
-        return self._first <= rank < self._first + local_size
 
     def _blame(self, failure: str) -> str:
         """The message for this rank's failure; where it comes of another's, that one's name."""
@@ -124,8 +116,7 @@ class TorchrunRank:
     def _name_gone(self) -> str:
         """Says which rank of this machine died without a word; "" where another rank says it."""
         self._exchange()
-        here = {rank: row for rank, row in self._rows().items() if self._is_here(rank)}
-        gone = [rank for rank, row in here.items() if not row.ended and is_gone(row.pid)]
-        alive = [rank for rank, row in here.items() if not row.ended and rank not in gone]
-        is_speaker = bool(gone) and self._rank == min(alive, default=self._rank)
+        at_work = [rank for rank in self._here if not self._heartbeats.read(rank).ended]
+        gone = [rank for rank in at_work if is_gone(self._heartbeats.read(rank).pid)]
+        is_speaker = bool(gone) and self._rank == min(set(at_work) - set(gone), default=self._rank)
         return f"{self._heartbeats.describe(gone[0])} is gone" if is_speaker else ""

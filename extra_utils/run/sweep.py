@@ -20,9 +20,8 @@ from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import COMMAND_LINE, Arguments, Places, Tables, read_choice
 from extra_utils.config.sweep import FILE_NAME, Sweep
 from extra_utils.config.values import read_json
-from extra_utils.processes.child import side_by_side
+from extra_utils.processes.child import available_cores, side_by_side
 from extra_utils.processes.launch import hint
-from extra_utils.processes.machine import available_cores
 from extra_utils.run import metrics
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
 from extra_utils.run.metrics import versions

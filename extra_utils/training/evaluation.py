@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
@@ -64,7 +63,7 @@ def evaluate(
     for number in numbers:
         images, labels = loader.batch(number)
         logits = model(images)  # [B, C]
-        loss_sums[number] = F.cross_entropy(logits, labels, reduction="sum").double()
+        loss_sums[number] = nn.functional.cross_entropy(logits, labels, reduction="sum").double()
         pairs = labels * loader.num_classes + logits.argmax(dim=1)
         confusion += pairs.bincount(minlength=confusion.numel()).view_as(confusion)
         on_batch()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from extra_utils.processes.machine import available_cores
+from extra_utils.processes.child import available_cores
 from tests.benchmarks.measure import Section, run_ours
 
 PROCESSES, THREADS = range(1, 9), (1, 2)

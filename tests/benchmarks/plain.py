@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from extra_utils.my_dataset import Dataset, open_dataset
-from extra_utils.processes.machine import available_cores
+from extra_utils.processes.child import available_cores
 
 
 class PlainNet(nn.Module):

@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from extra_utils.plots.style import save
-from extra_utils.processes.machine import available_cores
+from extra_utils.processes.child import available_cores
 from extra_utils.run.metrics import versions
 from tests.benchmarks import (
     aggregation,

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from extra_utils.processes.machine import available_cores
+from extra_utils.processes.child import available_cores
 from tests.benchmarks.measure import Section, cifar_folder, in_turns, spread, time_command
 from tests.helpers import read_rows
 

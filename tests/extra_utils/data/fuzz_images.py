@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw
 
-from extra_utils.data import image_files
+from extra_utils.data import image_folders
 
 SIDE = 12
 
@@ -118,11 +118,11 @@ def mutants(number: int, seed: int) -> Iterator[bytes]:
 
 
 def main(number: int, seed: int) -> None:
-    image_files.refuse_bombs()
+    image_folders.refuse_bombs()
     found: Counter[str] = Counter()
     for content in mutants(number, seed):
         try:
-            image_files._decode(io.BytesIO(content), side=8)  # type: ignore[arg-type]
+            image_folders._decode(io.BytesIO(content), side=8)  # type: ignore[arg-type]
         except Exception as error:  # to find them all is what this is for
             last = traceback.extract_tb(error.__traceback__)[-1]
             found[f"{type(error).__name__} {last.filename}:{last.lineno}: {error!s:.60}"] += 1

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from extra_utils.basics.errors import ConfigError, RunFailed
-from extra_utils.data import folders
+from extra_utils.data import image_folders
 from extra_utils.data import sources as data_sources
 from extra_utils.data.official import OFFICIAL
 from extra_utils.data.sources import known_classes, prepare_data
@@ -304,7 +304,7 @@ def test_a_folder_that_cannot_be_looked_at_is_no_folder_that_is_missing(
     def refuse(folder: Path) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(folders, "scan_parts", refuse)
+    monkeypatch.setattr(image_folders, "scan_parts", refuse)
     for part in ("train", "test"):
         (tmp_path / "cifar10" / part / "cat").mkdir(parents=True)
     config = make_config(type="cifar", data_path=str(tmp_path), offline_data="synthetic")

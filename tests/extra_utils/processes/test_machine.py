@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.processes import machine as process
-from extra_utils.processes.machine import advise_on_cores, available_cores, cpu_quota
+from extra_utils.processes import child
+from extra_utils.processes.child import advise_on_cores, available_cores, cpu_quota
 from tests.helpers import make_config
 
 QUOTA = {"quota": "300000", "period": "100000"}
@@ -55,7 +55,7 @@ def test_the_smallest_quota_counts(
 def test_affinity_and_quota_both_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5, 7})
     for quota, cores in ((64.0, 4), (1.5, 2), (0.2, 1)):
-        monkeypatch.setattr(process, "cpu_quota", lambda quota=quota: quota)
+        monkeypatch.setattr(child, "cpu_quota", lambda quota=quota: quota)
         assert available_cores() == cores
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.processes import supervisor
-from extra_utils.processes.machine import process_context
+from extra_utils.processes.child import process_context
 from extra_utils.processes.supervisor import StillnessWatch
 from tests.helpers import ROOT, processes_of
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from extra_utils.basics.heartbeat import Heartbeats
-from extra_utils.processes.machine import process_context
+from extra_utils.processes.child import process_context
 from extra_utils.run.progress import Observer, Progress, round_text
 
 FIGURES = {"accuracy": 12.5, "loss": 2.25, "source_recall": None, "attack_success_rate": 7.0}

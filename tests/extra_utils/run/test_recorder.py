@@ -14,8 +14,8 @@ from extra_utils.aggregation.messages import ClientReport, Point, RoundResult
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
+from extra_utils.processes.child import process_context
 from extra_utils.processes.launch import Job
-from extra_utils.processes.machine import process_context
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import NAME, load_checkpoint
 from extra_utils.run.recorder import MainRecorder

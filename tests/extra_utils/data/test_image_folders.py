@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.data import image_files
+from extra_utils.data import image_folders
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import Dataset, open_dataset
 from tests.helpers import ROOT, make_config
@@ -327,7 +327,7 @@ def test_a_file_that_asks_for_too_much_is_left_out(
         raise error("too much")
 
     monkeypatch.setattr(Image, "open", fail)
-    assert image_files._decode("a.png", side=8) == (None, f"{error.__name__}: too much")
+    assert image_folders._decode("a.png", side=8) == (None, f"{error.__name__}: too much")
 
 
 @pytest.mark.parametrize("number", [500, pytest.param(20_000, marks=pytest.mark.slow)])

@@ -1,0 +1,240 @@
+"""A folder of images: its parts, classes and files, and these decoded with all cores."""
+
+import os
+import signal
+import struct
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from extra_utils.basics.errors import ConfigError, RunFailed, printable
+from extra_utils.basics.files import SHARED_MEMORY, naming
+from extra_utils.my_dataset import Images, Split
+from extra_utils.processes.child import available_cores, end_with_parent, process_context
+
+TRAIN = ("train", "training")  # in any case of letters
+TEST = ("test", "testing", "val", "valid", "validation")  # the first of these that is there
+CACHE_NAME = ".fl-cache"
+PIECES, PIECE = 8, 8192  # that are looked at of a file, and their bytes; a smaller file is whole
+CHUNK = 50  # files decoded by one task
+MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
+DEEP = "IF"  # begin the names of the modes of whole numbers and floats of 16 and 32 bits
+# what broken files get out of the decoder: tests/extra_utils/data/fuzz_images.py looks for others
+BROKEN: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError)
+BROKEN += (MemoryError, OSError, SyntaxError, TypeError, ValueError, struct.error)
+BROKEN += (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+Stamp = tuple[str, int, int, int]  # a file's path, its bytes, its time in ns, a checksum
+Decoded = tuple[Images | None, str]  # why there is none, or a remark on the image
+
+
+@dataclass
+class ImageFolder:
+    """The files of one split, by class in alphabetical order."""
+
+    folder: Path
+    class_names: list[str]
+    labels: list[int] = field(default_factory=list)
+    stamps: list[Stamp] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)  # links that leave the folder
+    unused: list[str] = field(default_factory=list)  # folders that are no classes
+
+
+def scan_class_names(folder: Path) -> list[str]:
+    """The sub-folders in alphabetical order; hidden ones and an unpacker's are no classes."""
+    entries = os.scandir(folder)
+    return sorted(each.name for each in entries if each.is_dir() and not _is_no_class(each.name))
+
+
+def find_parts(folder: Path) -> list[Path]:
+    """Its folders for training and for the test; [] where it holds no such two."""
+    found: list[Path] = []
+    for known in (TRAIN, TEST):
+        names = [name for name in scan_class_names(folder) if name.lower() in known]
+        found += [folder / min(names, key=lambda name: known.index(name.lower()))] if names else []
+    return found if len(found) == 2 else []
+
+
+def check_layout(folder: Path) -> None:
+    """Refuses folders that have the names of parts only, but are no two parts."""
+    names = scan_class_names(folder)
+    if names and all(name.lower() in TRAIN + TEST for name in names) and not find_parts(folder):
+        right = f"must be classes, or train/ beside one of {'/, '.join(TEST)}/"
+        raise ConfigError(f"data_path: got {folder} with {', '.join(names)}; {right}")
+
+
+def scan_parts(folder: Path) -> list[ImageFolder]:
+    """The two parts, or the folder as it is."""
+    parts = find_parts(folder)
+    found = [scan_folder(part) for part in parts or [folder]]
+    found[0].unused += _others(folder, [part.name for part in parts]) if parts else []
+    return found
+
+
+def scan_folder(folder: Path) -> ImageFolder:
+    """Lists ``folder/<class>/**/<file>`` in sorted order, so that every machine agrees on it.
+
+    A link that leaves the folder, or leads to a folder below a class, is refused: who packs an
+    archive must not choose what else of the machine is read, nor send a scan in circles.
+    """
+    found = ImageFolder(folder, scan_class_names(folder))
+    found.unused = _others(folder, found.class_names)
+    root = os.path.realpath(folder)
+    for label, class_name in enumerate(found.class_names):
+        if not _is_inside(path := str(folder / class_name), root):
+            found.refused.append(f"{path}: a link out of {folder}")
+            continue
+        stamps = sorted(_scan(path, class_name, root, found))
+        found.stamps += stamps
+        found.labels += [label] * len(stamps)
+    return found
+
+
+def _scan(folder: str, below_root: str, root: str, found: ImageFolder) -> Iterator[Stamp]:
+    """Every file below a class's folder, by its path from the root."""
+    for entry in os.scandir(folder):
+        path = f"{below_root}{os.sep}{entry.name}"
+        if entry.is_dir(follow_symlinks=False):
+            if _is_no_class(entry.name):
+                found.unused.append(entry.path)
+            else:
+                yield from _scan(entry.path, path, root, found)
+        elif entry.name.startswith("."):
+            continue
+        elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
+            kind = "a link to no file in" if entry.is_symlink() else "no file, in"
+            found.refused.append(f"{entry.path}: {kind} {root}")
+        else:
+            size = entry.stat().st_size
+            yield path, size, entry.stat().st_mtime_ns, checksum_of(entry.path, size)
+
+
+def checksum_of(path: str | Path, size: int, pieces: int = PIECES) -> int:
+    """Of pieces spread over the file; 0 where it cannot be read, which its decoding will tell."""
+    checksum = 0
+    try:
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # of 60,000 this is a third
+        try:
+            for place in range(0, size, max(PIECE, size // max(pieces, 1))):
+                os.lseek(file, place, os.SEEK_SET)
+                checksum = zlib.crc32(os.read(file, PIECE), checksum)
+        finally:
+            os.close(file)
+    except OSError:
+        return 0
+    return checksum
+
+
+def _is_no_class(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _others(folder: Path, used: list[str]) -> list[str]:
+    """The sub-folders beside those that are used and our own cache."""
+    names = {entry.name for entry in os.scandir(folder) if entry.is_dir()}
+    return sorted(str(folder / name) for name in names - {*used, CACHE_NAME})
+
+
+def _is_inside(path: str, root: str) -> bool:
+    """Whether the path, all links followed, is below ``root``."""
+    return os.path.realpath(path).startswith(root.rstrip(os.sep) + os.sep)
+
+
+def decode_folder(found: ImageFolder, side: int) -> Split:
+    """The images brought to ``side`` pixels; files that are no images are counted and named.
+
+    Raises ConfigError where a class has no usable image.
+    """
+    paths = [f"{found.folder}{os.sep}{name}" for name, *_ in found.stamps]
+    images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
+    labels: list[int] = []
+    problems, remarks = list(found.refused), Counter[str]()
+    for path, label, decoded in zip(paths, found.labels, _decode_all(paths, side), strict=True):
+        image, remark = decoded
+        if image is None:
+            problems.append(f"{path}: {remark}")
+            continue
+        images[len(labels)] = image
+        labels.append(label)
+        remarks.update([remark] if remark else [])
+    for remark, number in remarks.items():
+        print(f"note: {number} {remark}")
+    if problems:
+        print(f"note: {len(problems)} files are no usable images:")
+        print(*(f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]), sep="\n")
+    if len(problems) > MOST_PROBLEMS:
+        print(f"  and {len(problems) - MOST_PROBLEMS} more")
+    if missing := set(range(len(found.class_names))) - set(labels):
+        name = found.class_names[min(missing)]
+        raise ConfigError(f"data_path: got {found.folder / name}, which holds no usable image")
+    return Split(images[: len(labels)], np.array(labels, dtype=np.int64))
+
+
+def _decode_all(paths: list[str], side: int) -> Iterator[Decoded]:
+    """Each file's image, on all cores."""
+    with naming(SHARED_MEMORY):
+        executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
+    try:
+        results = executor.map(partial(_decode, side=side), paths, chunksize=CHUNK)
+        yield from tqdm(results, "decoding", len(paths), unit="image", disable=None)
+    except BrokenProcessPool:
+        where = os.path.commonpath(paths)
+        raise RunFailed(f"{where}: a process that decoded its images was killed") from None
+    finally:
+        executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all the others
+
+
+def _decode(path: str, side: int) -> Decoded:
+    """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
+    remark = ""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode[0] in DEEP:
+                upright, remark = _in_8_bits(upright)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright.convert("RGBA"))
+            colour = upright.convert("RGB")
+        return np.asarray(ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR)), remark
+    except BROKEN as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _in_8_bits(deep: Image.Image) -> tuple[Image.Image, str]:
+    """A grey image of more bits, and what to say of it; a float's range is told by its values."""
+    values = np.asarray(deep)
+    low, high = values.min(), values.max()
+    top = 65535 if deep.mode[0] == "I" else 1 if high <= 1 else 255
+    if not 0 <= low <= high <= top:  # nor so where one is not a number
+        raise ValueError(f"its values, from {low} to {high}, are not in 0..{top}")
+    scaled = np.rint(np.multiply(values, 255 / top, dtype=np.float32)).astype(np.uint8)
+    return Image.fromarray(scaled), f"deep grey images are scaled from 0..{top} to 8 bits"
+
+
+def _prepare_worker() -> None:
+    """Ctrl-C, which reaches every process of the terminal, ends a worker without a word."""
+    end_with_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    refuse_bombs()
+
+
+def refuse_bombs() -> None:
+    """A picture of far more pixels than any camera's is no image to us, not just a warning.
+
+    What else the decoder warns of names no file; the file is told of where it cannot be used.
+    """
+    warnings.simplefilter("ignore", UserWarning)
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
