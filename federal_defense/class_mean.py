@@ -83,6 +83,6 @@ def lower_group(values: Array) -> NDArray[np.bool_]:
 
 
 if __name__ == "__main__":
-    from federal_defense.demo import show_class_means, start_demo
+    from federal_defense.client_mean import show_class_means, start_demo
 
     start_demo(show_class_means)

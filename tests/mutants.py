@@ -30,16 +30,8 @@ LOADER = "tests/test_my_data_loader.py tests/test_draws.py"
 DEFENSE = "tests/federal_defense"
 RULES = f"{DEFENSE}/rules/test_table.py"
 LAYER = f"{DEFENSE}/rules/test_output_layer.py"
-PLAN_TESTS = f"{DEFENSE}/benchmark/test_benchmark.py"
-STARTS_RUNS = (  # and are left out
-    "test_it_runs_every_cell_once_and_goes_on_where_it_stopped",
-    "test_a_run_that_ends_early_is_named_and_the_others_go_on",
-    "test_one_run_is_no_benchmark",
-    "test_data_that_are_not_there_end_the_benchmark_at_once",
-)
-PLANS = " ".join(
-    [f"{DEFENSE}/benchmark", *(f"--deselect={PLAN_TESTS}::{name}" for name in STARTS_RUNS)]
-)
+PLANS = f"{DEFENSE}/test_benchmark.py {DEFENSE}/test_benchmark_plan.py"
+PLANS += f" {DEFENSE}/test_benchmark_command.py::test_a_runs_figures_are_those_of_its_last_rounds"
 ROWS = "tests/extra_utils/run/test_metrics.py"
 ROWS += f" --deselect={ROWS}::test_what_a_run_writes_is_the_schemas"
 DOCS = "tests/test_readme.py"  # where the keys' ranges and defaults are compared with the pages
@@ -60,7 +52,7 @@ MIRRORS = {  # of a module, the tests
     "federal_defense/rules/table.py": RULES,
     "federal_defense/rules/differences.py": RULES,
     "federal_defense/rules/output_layer.py": f"{LAYER} {RULES}",
-    "federal_defense/benchmark/results.py": PLANS,
+    "federal_defense/benchmark.py": PLANS,
 }
 BINARY = ("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_Mul", "Pow_Mul")
 BITS = ("BitAnd_BitOr", "BitOr_BitAnd", "BitXor_BitAnd")

@@ -11,7 +11,7 @@ import pytest
 from tests.extra_utils.data.test_image_folders import make_folder
 from tests.helpers import ROOT, read_rows, run_command, run_main
 
-BENCHMARKS = set((ROOT / "configs").glob("*_benchmark.json"))  # see test_benchmark.py
+BENCHMARKS = set((ROOT / "configs").glob("*_benchmark.json"))  # see test_benchmark_plan.py
 CONFIGS = sorted(set((ROOT / "configs").glob("*.json")) - BENCHMARKS)
 
 

@@ -15,7 +15,7 @@ import pytest
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.reader import parse_arguments, read_config
 from extra_utils.config.sweep import baseline_of, read_sweep
-from federal_defense.benchmark.results import make_plan
+from federal_defense.benchmark import make_plan
 from federal_defense.rules.table import TABLES
 from tests.helpers import ROOT
 from tests.readme import (

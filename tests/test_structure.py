@@ -199,4 +199,4 @@ def test_what_is_read_here_is_what_is_there() -> None:
     assert {"main", "client", "extra_utils.config.keys", "extra_utils.model"} <= MODULES.keys()
     assert {"config", "plots", "rules"} <= ROOMS.keys()
     assert "extra_utils.aggregation.messages" in GRAPH["federal_defense.class_mean"]
-    assert "federal_defense.demo" in GRAPH["federal_defense.class_mean"]  # where it runs as a demo
+    assert "federal_defense.client_mean" in GRAPH["federal_defense.class_mean"]  # for its demo

@@ -28,21 +28,11 @@ def main(argv: list[str]) -> int:
     if not argv or "-h" in argv or "--help" in argv:
         print(USAGE)
         return 0 if argv else 2
-    return ending(lambda: draw(*parse(argv)))
+    return ending(lambda: draw(argv))
 
 
-def draw(folders: list[Path], formats: list[str], is_watch: bool) -> None:
-    if is_watch:
-        watch(folders[0], formats)
-    elif len(folders) == 1:
-        draw_run(folders[0], formats)
-        report_run(folders[0])
-    else:
-        print(compare_runs(folders, formats))
-
-
-def parse(argv: list[str]) -> tuple[list[Path], list[str], bool]:
-    """The folders, the formats, and whether to watch; ConfigError with what is wrong."""
+def draw(argv: list[str]) -> None:
+    """What the command line says; ConfigError with what is wrong with it."""
     folders, formats, is_watch, rest = [], ["png"], False, list(argv)
     while rest:
         word, equals, value = rest.pop(0).partition("=")
@@ -61,7 +51,13 @@ def parse(argv: list[str]) -> tuple[list[Path], list[str], bool]:
     if not folders or (is_watch and len(folders) > 1):
         number = "one folder, that of the run" if is_watch else "the folders of runs"
         raise wrong("folders", [str(folder) for folder in folders], number)
-    return folders, formats, is_watch
+    if is_watch:
+        watch(folders[0], formats)
+    elif len(folders) == 1:
+        draw_run(folders[0], formats)
+        report_run(folders[0])
+    else:
+        print(compare_runs(folders, formats))
 
 
 def wrong(key: str, got: object, right: str) -> ConfigError:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -64,9 +63,11 @@ class Group(NamedTuple):
         """Over the runs that have come to their end, in percent but for the loss."""
         return spread_of(figures_of(run)[key] for run in self.runs if run.summary)
 
-    def less(self, other: "Group | None", key: str) -> Difference | None:
-        """The paired difference to another group's runs of the same seeds."""
-        if other is None or other is self:
+    def less(self, groups: "list[Group]", baseline: Part | None, key: str) -> Difference | None:
+        """The paired difference to the runs of the same seeds that have the baseline's value."""
+        wanted = self.choice | dict([baseline]) if baseline else None
+        other = next((group for group in groups if group.choice == wanted), self)
+        if other is self:
             return None
         mine, others = (
             {run.config.get("seed"): run.summary[key] for run in group.runs if run.summary}
@@ -89,8 +90,7 @@ def figures_of(run: RunData) -> dict[str, float | None]:
 def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
     """Draws ``comparison.png`` beside the first folder; returns a Markdown table and its place."""
     groups = group_by_setting([read_run(folder) for folder in folders])
-    figure = draw(groups)
-    paths = [folders[0].parent / f"comparison.{form}" for form in formats]
+    figure, paths = draw(groups), [folders[0].parent / f"comparison.{form}" for form in formats]
     for path in paths:
         save(figure, path)
     places = printable(", ".join(map(str, paths)))
@@ -98,10 +98,7 @@ def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
 
 
 def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) -> str:
-    """Writes ``comparison.*`` and the page; returns the table, as wide as fits.
-
-    ``baseline``: the key and the value with whose runs the others are compared.
-    """
+    """Writes ``comparison.*`` and the page; returns the table, as wide as fits."""
     begun = {run.name for run in runs if (folder / run.name / FILE_NAME).is_file()}
     known = {run.name: read_run(folder / run.name) if run.name in begun else None for run in runs}
     found: dict[str, Group] = {}
@@ -126,50 +123,36 @@ def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) 
 
 def group_by_setting(runs: list[RunData]) -> list[Group]:
     """Runs of one setting, by its name, or by their first folder where two settings share one."""
-    by_setting: dict[str, list[RunData]] = {}
+    groups: dict[str, Group] = {}  # by all of a config that matters but the seed
     for run in runs:
-        by_setting.setdefault(setting(run), []).append(run)
-    names = [own[0].config["name"] for own in by_setting.values()]
-    return [
-        Group(
-            name if names.count(name) == 1 else f"{name} ({readable(own[0].folder.name)})", own, {}
-        )
-        for name, own in zip(names, by_setting.values(), strict=True)
-    ]
-
-
-def setting(run: RunData) -> str:
-    """All of a config that matters but the seed, and of drawn attackers their number."""
-    config = {key: value for key, value in run.config.items() if key not in ANY_VALUE}
-    if config["attack"]:
-        attackers = len(config["attack"].get("clients", []))
-        config["attack"] = {**config["attack"], "clients": attackers}
-    return json.dumps(config, sort_keys=True)
-
-
-def partner(group: Group, groups: list[Group], baseline: Part | None) -> Group | None:
-    """The group that differs from this one in having the baseline's value."""
-    if baseline is None:
-        return None
-    wanted = group.choice | dict([baseline])
-    return next((other for other in groups if other.choice == wanted), None)
+        config = {key: value for key, value in run.config.items() if key not in ANY_VALUE}
+        if attack := config["attack"]:  # of drawn attackers the number matters
+            config["attack"] = attack | {"clients": len(attack.get("clients", []))}
+        setting = json.dumps(config, sort_keys=True)
+        groups.setdefault(setting, Group(run.config["name"], [], {})).runs.append(run)
+    names = [group.name for group in groups.values()]
+    for setting, group in groups.items():
+        if names.count(group.name) > 1:
+            folder = readable(group.runs[0].folder.name)
+            groups[setting] = group._replace(name=f"{group.name} ({folder})")
+    return list(groups.values())
 
 
 def cells(groups: list[Group], baseline: Part | None) -> list[list[str]]:
     """The table: its head, and a row for each setting; figures that no run has are left out."""
-    spreads = {key: [group.spread(key) for group in groups] for key in COLUMNS}
-    shown = [key for key in COLUMNS if any(spreads[key])]
+    spreads = [{key: group.spread(key) for key in COLUMNS} for group in groups]
+    shown = [key for key in COLUMNS if any(own[key] for own in spreads)]
     if "recall" not in shown:  # without attackers no flag can be right
         shown = [key for key in shown if key != "precision"]
     paired = [key for key in PAIRED if baseline and key in shown]
     head = ["setting", "n", *(COLUMNS[key] for key in shown)]
     head += [f"{COLUMNS[key]} less {part_of(*baseline)}" for key in paired if baseline]
     rows = []
-    for number, group in enumerate(groups):
-        own = {key: spreads[key][number] for key in shown}
+    for group, own in zip(groups, spreads, strict=True):
         row = [group.name, str(len(group.runs))]
-        row += [with_doubt(*s[:2], 1 + (key == "loss")) if s else "-" for key, s in own.items()]
-        less = [group.less(partner(group, groups, baseline), key) for key in paired]
+        figures = [(own[key], 2 if key == "loss" else 1) for key in shown]
+        row += [with_doubt(*spread[:2], digits) if spread else "-" for spread, digits in figures]
+        less = [group.less(groups, baseline, key) for key in paired]
         row += [f"{with_doubt(*d[:2], sign='+')} (n = {d.n})" if d else "-" for d in less]
         rows.append(row)
     return [head, *rows]
@@ -179,11 +162,10 @@ def as_json(groups: list[Group], baseline: Part | None) -> dict[str, Any]:
     """The table with all digits; the differences' ``half`` is half the 95 % interval."""
     rows = []
     for group in groups:
-        other = partner(group, groups, baseline)
         own: dict[str, Any] = {"setting": group.name, "runs": [r.folder.name for r in group.runs]}
         own |= {key: s and s._asdict() for key in COLUMNS for s in [group.spread(key)]}
-        less = {key: d and d._asdict() for key in PAIRED for d in [group.less(other, key)]}
-        rows.append(own | {"less": less})
+        less = ((key, group.less(groups, baseline, key)) for key in PAIRED)
+        rows.append(own | {"less": {key: found and found._asdict() for key, found in less}})
     return {"baseline": baseline and part_of(*baseline), "rows": rows}
 
 
@@ -202,19 +184,30 @@ def narrow(found: list[list[str]]) -> str:
 
 
 def draw(groups: list[Group]) -> Figure:
-    """A panel for each figure over the rounds, a curve for each setting."""
-    runs = [run for group in groups for run in group.runs]
+    """By figure and round each setting's mean over the seeds, in a band from lowest to highest."""
     figure = style.new_figure(HEIGHT, len(PANELS))
     for axes, (key, label) in zip(figure.axes, PANELS.items(), strict=True):
-        for number, group in enumerate(groups):
-            draw_group(axes, group, key, number)
+        for number, (name, runs, _) in enumerate(groups):
+            length = min(len(run.rounds) for run in runs)
+            values = np.array([column(run.rounds[:length], key) for run in runs])  # [runs, rounds]
+            if not length or np.isnan(values).any():
+                continue
+            places = column(runs[0].rounds[:length], "round")
+            curve = name if len(runs) == 1 else f"{name}, {len(runs)} seeds"
+            color, marker = HONEST[number % len(HONEST)], MARKERS[number % len(MARKERS)]
+            how = marks(len(places), marker=marker)
+            axes.plot(places, values.mean(axis=0), "-", color=color, label=curve, **how)
+            if len(runs) > 1:
+                low, high = values.min(axis=0), values.max(axis=0)
+                axes.fill_between(places, low, high, color=color, alpha=0.2)
         axes.set(xlabel="round", ylabel=label, ylim=(-2, 102))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(alpha=0.3)
         if not axes.lines:
             axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
-    title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in runs}))}"
-    style.arrange(figure, title, shared_setting(runs))
+    drawn = [run for group in groups for run in group.runs]
+    title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in drawn}))}"
+    style.arrange(figure, title, shared_setting(drawn))
     return figure
 
 
@@ -222,22 +215,3 @@ def shared_setting(runs: list[RunData]) -> str:
     """What the runs have in common, in a few words."""
     parts = [run.setting.split(SEPARATOR) for run in runs]
     return SEPARATOR.join(part for part in parts[0] if all(part in own for own in parts))
-
-
-def draw_group(axes: Axes, group: Group, key: str, number: int) -> None:
-    """The mean over the seeds, and a band from the lowest to the highest.
-
-    The number of the group chooses colour and marker.
-    """
-    runs = group.runs
-    length = min(len(run.rounds) for run in runs)
-    values = np.array([column(run.rounds[:length], key) for run in runs])  # [runs, rounds]
-    if not length or np.isnan(values).any():
-        return
-    places = column(runs[0].rounds[:length], "round")
-    label = group.name if len(runs) == 1 else f"{group.name}, {len(runs)} seeds"
-    color, marker = HONEST[number % len(HONEST)], MARKERS[number % len(MARKERS)]
-    how = marks(len(places), marker=marker)
-    axes.plot(places, values.mean(axis=0), "-", color=color, label=label, **how)
-    if len(runs) > 1:
-        axes.fill_between(places, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2)

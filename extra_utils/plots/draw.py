@@ -52,10 +52,7 @@ def report_run(folder: Path) -> Path:
 
 
 def draw_curves(run: RunData, key: str) -> Figure:
-    """The clients' local points, and the global model's rounds.
-
-    Of many clients a few have their own curve; a band goes from the least to the largest of all.
-    """
+    """Clients' local points (of many a few have a curve, all a band) and the global model's."""
     figure = style.new_figure(HEIGHT)
     (axes,) = figure.axes
     by_client: dict[int, list[Row]] = {}
@@ -65,12 +62,11 @@ def draw_curves(run: RunData, key: str) -> Figure:
     if len(shown) < len(by_client):
         draw_band(axes, by_client, key)
     for number, client in enumerate(shown):
-        is_attacker = client in run.attackers
         places, values = with_gaps(by_client[client], key)
         color, note, line = HONEST[number % len(HONEST)], "", "o-"
         size = 4 if len(values) <= style.MOST_TICKS else np.clip(200 / len(values), 0.7, 2)
         how: dict[str, Any] = {"markersize": size, "markeredgewidth": 0}  # one alone is seen, too
-        if is_attacker:
+        if client in run.attackers:
             color, note, line = ATTACKER, " (attacker)", f"{ATTACKER_MARK}--"
             how = marks(len(values) if np.isfinite(values).all() else 1)
         label, width = f"client {client}, local{note}", np.clip(300 / len(values), 0.3, 1)

@@ -24,16 +24,13 @@ TILTED = 0.17  # inches of a column under which its name stands upright
 
 
 def draw_class_means(run: RunData) -> Figure:
-    """The weight matrix, clients x classes, of the last round.
-
-    The colours show how far each client is from the others, since classes differ anyway.
-    """
+    """The last round's weight matrix; the colours leave out in what the classes differ anyway."""
     last = [row for row in run.clients if row["round"] == run.clients[-1]["round"]]
     values = np.array([row["class_mean"] for row in last])  # [n, C]
     title = f"class means of the last layer, round {last[0]['round']}"
     label = "weight, above or below the clients' median"
     shades = values - np.median(values, axis=0)
-    return draw_clients(run, last, values, (title, ".3f", label), shades)
+    return draw_matrix(run, last, values, (title, ".3f", label), shades)
 
 
 def draw_partition(run: RunData) -> Figure:
@@ -42,7 +39,7 @@ def draw_partition(run: RunData) -> Figure:
     attackers = (run.config["attack"] or {}).get("clients", [])
     rows = [{"client": c, "attacker": c in attackers, "flagged": None} for c in range(len(counts))]
     form = ("training images by client and class", ".0f", "training images")
-    return draw_clients(run, rows, counts, form)
+    return draw_matrix(run, rows, counts, form)
 
 
 def draw_detection(run: RunData) -> Figure:
@@ -52,7 +49,7 @@ def draw_detection(run: RunData) -> Figure:
     seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
     for row in run.clients:
         seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
-    figure = style.new_figure(height_of(len(clients)))
+    figure = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
     (axes,) = figure.axes
     colors = ListedColormap(["white", "lightgrey", "black"])
     axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
@@ -61,8 +58,7 @@ def draw_detection(run: RunData) -> Figure:
     style.number_ticks(axes.xaxis, rounds)
     axes.set_xlabel("round")
     handles = [Patch(color="lightgrey", label="kept"), Patch(color="black", label="left out")]
-    title = f"{run.title}, left out by {run.rule}"
-    style.arrange(figure, title, run.setting, handles=handles)
+    style.arrange(figure, f"{run.title}, left out by {run.rule}", run.setting, handles=handles)
     return figure
 
 
@@ -70,43 +66,20 @@ def draw_confusion(run: RunData, summary: Row) -> Figure:
     """The final global model, each row in percent of its true class."""
     counts = np.array(summary["confusion_matrix"], dtype=np.float64)  # [C, C]
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = style.new_figure(height_of(len(counts)))
     form = ("final model, % of true class", ".1f", "% of the true class")
-    width = draw_matrix(figure, run, shares, form)
-    (axes, _), names = figure.axes, run.run["class_names"]
-    if len(names) <= MOST_NAMES:
-        axes.set_yticks(range(len(names)), [style.shortened(name, NAME, TEXT) for name in names])
-    axes.set(xlabel="predicted", ylabel="true")
-    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
-    return figure
-
-
-def draw_clients(
-    run: RunData, rows: list[Row], values: Array, form: Form, shades: Array | None = None
-) -> Figure:
-    """Clients x classes, with the clients of the rows named."""
-    figure = style.new_figure(height_of(len(rows)))
-    width = draw_matrix(figure, run, values, form, shades)
-    name_clients(figure.axes[0], rows)
-    figure.axes[0].set_xlabel("class")
-    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
-    return figure
-
-
-def height_of(rows: int) -> float:
-    """Inches of a matrix."""
-    return float(np.clip(ROW * rows, *HEIGHTS))
+    return draw_matrix(run, None, shares, form)
 
 
 def draw_matrix(
-    figure: Figure, run: RunData, values: Array, form: Form, shades: Array | None = None
-) -> float:
-    """A matrix [rows, classes] in colours and numbers; returns the inches that it needs.
+    run: RunData, clients: list[Row] | None, values: Array, form: Form, shades: Array | None = None
+) -> Figure:
+    """A matrix [rows, classes] in colours and numbers, a large one without its numbers.
 
-    ``shades`` [rows, classes]: what the colours show instead, blue below 0 and red above. A large
-    matrix is drawn without its numbers.
+    ``clients``: what its rows are, None for the true classes. ``shades`` [rows, classes]: what the
+    colours show instead, blue below 0 and red above.
     """
-    axes, names = figure.axes[0], run.run["class_names"]
+    figure = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
+    (axes,), names = figure.axes, run.run["class_names"]
     shown = values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
@@ -120,12 +93,18 @@ def draw_matrix(
             text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
             axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
     width = CELL * len(names) if is_numbered else 0.0
-    name_columns(axes, names, max(width, style.WIDTH - 2 * NAME) / len(names))
-    return width
+    name_classes(axes, names, max(width, style.WIDTH - 2 * NAME) / len(names), clients is None)
+    if clients is not None:
+        name_clients(axes, clients)
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
+    return figure
 
 
-def name_columns(axes: Axes, names: list[str], width: float) -> None:
-    """Under columns of this width, in inches; of many classes some numbers."""
+def name_classes(axes: Axes, names: list[str], width: float, is_both: bool) -> None:
+    """Under columns of this width, in inches, or beside rows, too; of many classes some numbers."""
+    axes.set_xlabel("class")
+    if is_both:
+        axes.set(xlabel="predicted", ylabel="true")
     if len(names) > MOST_NAMES:
         style.number_ticks(axes.xaxis, range(len(names)))
         return
@@ -134,13 +113,12 @@ def name_columns(axes: Axes, names: list[str], width: float) -> None:
         angle, size = (45, TEXT) if width > TILTED else (90, SMALL - 1)
         how = {"rotation": angle, "fontsize": size, **SLANTED}
     axes.set_xticks(range(len(names)), names, **how)
+    if is_both:
+        axes.set_yticks(range(len(names)), names)
 
 
 def name_clients(axes: Axes, rows: list[Row]) -> None:
-    """Beside a matrix: attackers in their colour, flagged clients bold.
-
-    Many clients have some numbers: arrows at the left point at attackers, at the right at flagged.
-    """
+    """Beside rows: attackers in their colour, flagged bold; of many some numbers, and arrows."""
     if len(rows) > MOST_NAMES:
         for key, color, place, marker in (("attacker", ATTACKER, 0, 5), ("flagged", "black", 1, 4)):
             marked = [number for number, row in enumerate(rows) if row[key]]

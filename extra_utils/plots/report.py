@@ -49,10 +49,7 @@ def write_report(run: RunData, figures: list[list[str]]) -> Path:
 def write_sweep_report(
     folder: Path, runs: dict[str, RunData | None], compared: list[list[str]], notes: str
 ) -> Path:
-    """The page of a sweep: its table with the notes on it, and a link to each run's own page.
-
-    ``runs``: by their folder's name, None where nothing of one can be read.
-    """
+    """The page of a sweep; ``runs``: by their folder's name, None where nothing can be read."""
     made = [run.run.get("versions") for run in runs.values() if run]
     versions = [own for number, own in enumerate(made) if own not in made[:number]]
     pages = [name for name in runs if (folder / name / NAME).is_file()]
@@ -73,7 +70,10 @@ def write_page(
     """First what a reader must know before all else; a section without content is left out."""
     known = [run for run in runs.values() if run]
     loud = [SYNTHETIC] if any(run.run["synthetic"] for run in known) else []
-    loud += [f"{name}: {state(run)}" for name, run in runs.items() if not (run and run.summary)]
+    for name, run in runs.items():
+        last = run.rounds[-1]["round"] if run and run.rounds else 0
+        state = f"not ended; round {last} is the last" if run else "not begun, or failed at once"
+        loud += [] if run and run.summary else [f"{name}: {state}"]
     kept = [run.run.get("warnings") for run in known]  # rows of older runs have none
     lines = dict.fromkeys(line for own in kept if isinstance(own, list) for line in own)
     parts = [tag("h1", title), *(tag("p", line, "loud") for line in loud)]
@@ -82,11 +82,6 @@ def write_page(
     template = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
     write_whole(folder / NAME, template.substitute(title=text(title), body="\n".join(parts)))
     return folder / NAME
-
-
-def state(run: RunData | None) -> str:
-    last = run.rounds[-1]["round"] if run and run.rounds else 0
-    return f"not ended; round {last} is the last" if run else "not begun, or failed at once"
 
 
 def flags(run: RunData) -> list[list[str]]:

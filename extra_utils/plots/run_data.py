@@ -1,13 +1,11 @@
 """A run's folder read back, with what is damaged left out."""
 
 import sys
-from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from extra_utils.basics.errors import ConfigError, describe_os_error, say, show
 from extra_utils.config.values import CountOrZero, Range, check_value, read_json
 from extra_utils.plots.style import advance
-from extra_utils.run.metrics import FILE_NAME, Row, read_metrics
+from extra_utils.run.metrics import FILE_NAME, SCHEMA, Row, read_metrics
 
 Array = NDArray[np.float64]
 MOST_PROBLEMS = 10  # lines of a damaged run that are named; the others are counted
@@ -24,8 +22,7 @@ MOST_NUMBERS = 10  # attackers that are named one by one
 SEPARATOR = " · "  # between the parts of a setting
 
 
-@dataclass(frozen=True)
-class RunData:
+class RunData(NamedTuple):
     """The config, and metrics.jsonl's rows by kind, in the order of their rounds."""
 
     folder: Path
@@ -47,8 +44,8 @@ class RunData:
         attack, number = "no attack", len(self.run["class_counts"])
         if own := self.config["attack"]:
             how = f" ({' → '.join(self.attacked)})" if self.attacked else ""
-            by = clients(own.get("clients", []))
-            attack = f"attack {readable(str(own.get('name')))}{how} by {by}"
+            name, by = readable(str(own.get("name"))), clients(own.get("clients", []))
+            attack = f"attack {name}{how} by {by}"
         rounds, seed = (readable(show(self.config.get(k))) for k in ("global_epochs", "seed"))
         parts = [self.run["dataset"], plural(number, "client"), attack, f"defence {self.rule}"]
         return SEPARATOR.join([*parts, plural(rounds, "round"), f"seed {seed}"])
@@ -83,15 +80,16 @@ def read_run(folder: Path) -> RunData:
         rows, problems = read_metrics(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: is not a run's folder: {describe_os_error(error)}") from None
-    by_kind: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        by_kind[row["kind"]].append(row)
+    by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in SCHEMA}
     if not by_kind["run"]:
         reason = problems[0] if problems else f"{folder / FILE_NAME}: is empty"
         raise ConfigError(f"{folder}: its run cannot be drawn: {reason}")
     run = by_kind["run"][0]
     config = _read_config(folder, len(run["class_names"]), problems)
-    say_missing([config["name"], run["dataset"], *run["class_names"]])
+    names = "".join([config["name"], run["dataset"], *run["class_names"]])
+    if missing := sorted({c for c in names if c.isprintable() and advance(c) is None}):
+        shown = " ".join(missing[:MOST_PROBLEMS])
+        say_once(f"note: no installed font has {shown}: pictures show the code instead")
     config["name"], run["dataset"] = readable(config["name"]), readable(run["dataset"])
     run["class_names"] = [readable(name) for name in run["class_names"]]
     if more := problems[MOST_PROBLEMS:]:
@@ -138,14 +136,6 @@ def clients(numbers: Collection[int]) -> str:
 def say_once(note: str) -> None:
     """On standard error; a run that is drawn again and again repeats none."""
     say(note, sys.stderr)
-
-
-def say_missing(names: list[str]) -> None:
-    """Says which letters of the names no picture can show."""
-    missing = {c for c in "".join(names) if c.isprintable() and advance(c) is None}
-    if missing:
-        shown = " ".join(sorted(missing)[:MOST_PROBLEMS])
-        say_once(f"note: no installed font has {shown}: pictures show the code instead")
 
 
 def readable(text: str) -> str:

@@ -154,10 +154,7 @@ def width_of(text: str, size: float) -> float:
 
 @cache
 def advance(character: str) -> float | None:
-    """A character's width by its size; None where no installed font has it.
-
-    A font beside the first is taken up when a character needs it.
-    """
+    """A character's width by its size, from the first font that has it; None where none has."""
     for family in families():
         font = get_font(findfont(FontProperties(family=family)))
         if font.get_char_index(ord(character)):

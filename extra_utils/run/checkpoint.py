@@ -44,10 +44,7 @@ def checkpoint_beside(
 
 
 def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
-    """The checkpoint; None where there is none yet.
-
-    Raises ConfigError where it is not whole, or of a run with another identity.
-    """
+    """None where there is none. Raises ConfigError where it is not whole, or of another run."""
     if not path.exists():
         return None
     try:

@@ -100,15 +100,11 @@ def make_row(kind: str, /, **values: Any) -> Row:
     keys = SCHEMA[kind].keys()
     assert values.keys() == keys, f"{kind}: {values.keys() ^ keys}"
     text = json.dumps({"kind": kind, **{key: values[key] for key in keys}})
-    row: Row = json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN and no Infinity
-    return row
+    return json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN and no Infinity
 
 
 def append_rows(run_dir: Path, rows: list[Row]) -> None:
-    """The rows are on disk when this returns.
-
-    Raises OSError where the file is gone: a new one would lack the rows before.
-    """
+    """On disk when this returns. OSError where the file is gone: a new one would lack old rows."""
     path = run_dir / FILE_NAME
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     with naming(path), path.open("r+b") as file:
@@ -119,10 +115,7 @@ def append_rows(run_dir: Path, rows: list[Row]) -> None:
 
 
 def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
-    """Cuts the file back to the end of a round; returns the rows that stay.
-
-    A line that was cut off in writing comes after the last whole round, so it goes too.
-    """
+    """Cuts off what came after a round, so a line that is not whole, too; returns what stays."""
     path = run_dir / FILE_NAME
     rows, problems = read_metrics(run_dir, round_index) if path.is_file() else ([], [])
     if problems:
@@ -135,10 +128,7 @@ def cut_metrics(run_dir: Path, round_index: int) -> list[Row]:
 
 
 def read_metrics(run_dir: Path, last_round: int | None = None) -> tuple[list[Row], list[str]]:
-    """All whole rows of a run up to a round's, and for each other line what is wrong with it.
-
-    Raises OSError where there is no file.
-    """
+    """The rows up to a round's, and what is wrong with other lines. OSError without a file."""
     path, num_classes = run_dir / FILE_NAME, None
     rows, problems = list[Row](), list[str]()
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
@@ -174,8 +164,7 @@ def _read_row(where: str, line: bytes) -> Row:
 def _check_classes(where: str, row: Row, num_classes: int | None) -> None:
     """A ConfigError when a row has figures for another number of classes than the run."""
     read = {key: row[key] for key in READ[row["kind"]]}
-    matrix = read.get("confusion_matrix", [])
-    vectors = [*read.get("class_counts", []), *matrix]
+    vectors = [*read.get("class_counts", []), *read.get("confusion_matrix", [])]
     vectors += [read[key] for key in ("class_mean", "confusion_matrix") if key in read]
     if any(len(vector) != num_classes for vector in vectors):
         raise ConfigError(f"{where}: a list has not one entry for each class")

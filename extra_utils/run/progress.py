@@ -23,11 +23,7 @@ class Observer:
 
 
 class Progress(Observer):
-    """Rank 0's, which tells the user too how far it is.
-
-    A bar for the rounds, with the last global figures on it, and one for rank 0's batches, with
-    the mean loss of the local epoch so far.
-    """
+    """Rank 0's: a bar for the rounds, and one for its batches with the epoch's mean loss so far."""
 
     def __init__(self, heartbeat: RankHeartbeat, num_rounds: int, done: int) -> None:
         super().__init__(heartbeat)

@@ -158,11 +158,7 @@ def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:
 
 
 def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
-    """Precision and recall in percent of the flags among a round's clients.
-
-    Recall is null without attackers in the round, precision without flags; both are by a rule that
-    does not flag.
-    """
+    """In percent; null: precision without flags, recall without attackers or a rule that flags."""
     flagged = {report.client_id for report in reports if report.flagged}
     present = {report.client_id for report in reports if report.flagged is not None} & attackers
     hits = len(flagged & present)

@@ -111,9 +111,8 @@ def carry_out_all(
             for number, ended in enumerate(side_by_side(tasks, jobs), start=done + 1):
                 if ended.status:
                     said = ended.said.rpartition("error: ")[2].strip()
-                    reason = said or f"ended with exit status {ended.status}"
-                    failures[ended.name] = reason
-                    shown = f"failed: {reason}"
+                    failures[ended.name] = said or f"ended with exit status {ended.status}"
+                    shown = f"failed: {failures[ended.name]}"
                 else:
                     shown = round_text(metrics.read_metrics(folder / ended.name)[0][-1])
                 tqdm.write(printable(f"run {number}/{len(runs)}  {ended.name}  {shown}"))
@@ -127,9 +126,8 @@ def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
     """One run, from its beginning or from its checkpoint on; its exit status."""
     TOLD.extend(run.told)
     is_begun = (folder / "config.json").exists()
+    how = Arguments(resume=str(folder)) if is_begun else Arguments(run_dir=str(folder))
     try:
-        place = str(folder)
-        how = Arguments(resume=place) if is_begun else Arguments(run_dir=place)
         carry_out(run.config, run.data, how)
     except ENDINGS as error:
         return report(error)

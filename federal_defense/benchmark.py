@@ -1,28 +1,33 @@
-"""A benchmark's plan, a sweep in which each rule is told what it needs to know, and its figures.
+"""Every defence in every setting, as tables and one figure: a sweep with more to look at.
 
-There is a table for each setting, and a picture of source recall against accuracy.
+    python -m federal_defense.benchmark --config configs/defence_benchmark.json
+
+Called again, it goes on where it stopped. Rules that need the number of attackers are told the
+true one, and a setting that a rule's theorem does not cover is named in the table and not run.
 """
 
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from extra_utils.basics.errors import ConfigError, WrongKey
+from extra_utils.basics.errors import ConfigError, WrongKey, ending, leave, prepare_process
 from extra_utils.basics.files import write_whole
 from extra_utils.config.keys import Config
-from extra_utils.config.reader import read_choice
+from extra_utils.config.reader import Arguments, parse_arguments, read_choice
 from extra_utils.config.rules import resolve
-from extra_utils.config.sweep import Combination, Sweep, part_of
+from extra_utils.config.sweep import Combination, Sweep, part_of, read_sweep
 from extra_utils.plots import style
 from extra_utils.plots.comparison import MARKERS, NOTES, Group, cells, markdown, shared_setting
 from extra_utils.plots.run_data import read_run
-from extra_utils.plots.style import HONEST, save
+from extra_utils.plots.style import HONEST
+from extra_utils.processes.launch import Launcher, find_launcher
 from federal_defense.attacks import with_drawn_attackers
 from federal_defense.rules.table import TABLES, check_bounds
+from main import compare_all
 
 MOST_COLUMNS = 2  # of panels
 PANEL = 2.6  # inches of its height
@@ -39,8 +44,7 @@ class Cell(NamedTuple):
     refused: str = ""  # the bound of a theorem that does not cover it, so that it is not run
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """The benchmark's sweep, without what is refused."""
 
     sweep: Sweep
@@ -56,11 +60,17 @@ class Plan:
         return list(dict.fromkeys(cell.rule for cell in self.cells))
 
 
-def make_plan(sweep: Sweep) -> Plan:
-    """krum, multi_krum and trimmed_mean are told the true number of attackers.
+def benchmark(arguments: Arguments, launcher: Launcher) -> None:
+    """All runs, then the tables."""
+    sweep = read_sweep(arguments, TABLES)
+    if sweep is None:
+        raise ConfigError("command line: config: must be a sweep, with lists of values")
+    plan = make_plan(sweep)
+    compare_all(plan.sweep, arguments, launcher, lambda folder: publish(plan, folder))
 
-    Raises ConfigError where a run's config is wrong.
-    """
+
+def make_plan(sweep: Sweep) -> Plan:
+    """Rules are told how many attack. Raises ConfigError where a run's config is wrong."""
     where = sweep.where | {"defense.f": "the benchmark", "defense.beta": "the benchmark"}
     cells, kept, clean = [], [], {}
     for name, choice, texts in sweep.combinations:
@@ -73,16 +83,14 @@ def make_plan(sweep: Sweep) -> Plan:
             told = {"defense.f": found}
         shown = {key: text for key, text in texts.items() if not key.startswith("defense")}
         rule = " ".join(text for key, text in texts.items() if key.startswith("defense"))
-        title = title_of(config, shown)
+        title, refused = title_of(config, shown), ""
         clean[title] = title_of(config, shown | {"attack.fraction": "0"})
-        cell = Cell(name, title, rule or config.defense.name, "")
         try:
             check_bounds(resolve(read_choice(sweep.path, choice | told, where, TABLES)[0]))
-        except WrongKey as wrong:
-            cell = cell._replace(refused=wrong.text)
-        else:
             kept.append(Combination(name, choice | told, texts))
-        cells.append(cell)
+        except WrongKey as wrong:
+            refused = wrong.text
+        cells.append(Cell(name, title, rule or config.defense.name, refused))
     if not kept:
         raise ConfigError(f"{sweep.path}: every rule refuses every setting: {cells[0].refused}")
     attacked = {title: other for title, other in clean.items() if title != other}
@@ -111,12 +119,11 @@ def publish(plan: Plan, folder: Path) -> str:
     if not groups:
         return "no run has come to its end"
     runs = [run for group in groups.values() for run in group.runs]
-    dataset = runs[0].run["dataset"]
-    about = f"{dataset}: {shared_setting(runs)}. {NOTES} {TOLD}"
-    text = "\n\n".join([about, *tables(plan, groups)])
+    dataset, setting = runs[0].run["dataset"], shared_setting(runs)
+    text = "\n\n".join([f"{dataset}: {setting}. {NOTES} {TOLD}", *tables(plan, groups)])
+    write_whole(folder / "benchmark.md", text)
     path = folder / "benchmark.png"
-    write_whole(path.with_suffix(".md"), text)
-    save(draw(plan, groups, dataset, shared_setting(runs)), path)
+    style.save(draw(plan, groups, dataset, setting), path)
     return f"{text}\n\nfigure: {path}"
 
 
@@ -142,14 +149,18 @@ def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
     for place, title in enumerate(attacked, start=1):
         axes = figure.add_subplot(rows, columns, place)
         clean = groups.get((plan.clean.get(title, ""), "mean"))
-        draw_point(axes, clean, "mean, no attack", "+", "grey")
+        points = [(clean, "mean, no attack", "+", "grey")]
         for number, rule in enumerate(plan.rules):
             marker, color = MARKERS[number % len(MARKERS)], HONEST[number % len(HONEST)]
-            draw_point(axes, groups.get((title, rule)), rule, marker, color)
+            points.append((groups.get((title, rule)), rule, marker, color))
+        for group, name, marker, color in points:
+            x, y = (group and group.spread(key) for key in ("source_recall", "accuracy"))
+            if x and y:
+                bars: dict[str, Any] = {"xerr": x.deviation, "yerr": y.deviation, "elinewidth": 0.7}
+                axes.errorbar(x.mean, y.mean, fmt=marker, color=color, label=name, **bars)
         axes.set(xlabel="source recall (%)", ylabel="accuracy (%)", title=title)
         axes.grid(alpha=0.3)
-        points, names = axes.get_legend_handles_labels()
-        handles |= zip(names, points, strict=True)
+        handles |= {str(point.get_label()): point for point in axes.containers}
     figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)
     figure.draw_without_rendering()  # all have their places now, and keep them under the title
     figure.set_layout_engine("none")
@@ -157,8 +168,6 @@ def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
     return figure
 
 
-def draw_point(axes: Axes, group: Group | None, name: str, marker: str, color: str) -> None:
-    x, y = (group and group.spread(key) for key in ("source_recall", "accuracy"))
-    if x and y:
-        bars: dict[str, Any] = {"xerr": x.deviation, "yerr": y.deviation, "elinewidth": 0.7}
-        axes.errorbar(x.mean, y.mean, fmt=marker, color=color, label=name, **bars)
+if __name__ == "__main__":
+    prepare_process()
+    leave(ending(lambda: benchmark(parse_arguments(sys.argv[1:]), find_launcher())))

@@ -12,7 +12,7 @@ from extra_utils.config.sweep import Sweep
 from extra_utils.plots import style
 from extra_utils.plots.comparison import Group
 from extra_utils.plots.run_data import RunData
-from federal_defense.benchmark.results import PANEL, Cell, Groups, Plan, draw, tables
+from federal_defense.benchmark import PANEL, Cell, Groups, Plan, draw, tables
 
 TITLES = [
     f"{partition}, {attack}"

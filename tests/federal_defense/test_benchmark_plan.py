@@ -11,7 +11,7 @@ import pytest
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.reader import parse_arguments, read_choice
 from extra_utils.config.sweep import read_sweep
-from federal_defense.benchmark.results import Plan, make_plan
+from federal_defense.benchmark import Plan, make_plan
 from federal_defense.rules.table import DEFENSES, TABLES
 from tests.helpers import ROOT
 

@@ -1,1 +1,0 @@
-"""Defences compared. May import: basics, config, processes, run, plots, attacks, rules, main."""
