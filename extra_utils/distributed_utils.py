@@ -36,28 +36,28 @@ class Ranks:
         return self.rank == 0
 
     def all_reduce(self, values: Tensor) -> None:
-        """Replaces int64 ``values`` by their sum over all ranks."""
+        """Replaces int64 ``values`` by their sum over all ranks. All ranks call this."""
         assert values.dtype == torch.int64, "floating-point sums depend on their order"
         self.num_bytes += values.numel() * values.element_size()
         with self.heartbeat.waiting():
             dist.all_reduce(values)
 
     def all_gather(self, value: str) -> list[str]:
-        """Every rank's text, by rank."""
+        """Every rank's text, by rank. All ranks call this."""
         texts: list[str] = [""] * self.world_size
         with self.heartbeat.waiting():
             dist.all_gather_object(texts, value)
         return texts
 
     def broadcast(self, value: Any) -> Any:
-        """What rank 0 passes, on every rank."""
+        """What rank 0 passes, on every rank. All ranks call this."""
         values = [value]
         with self.heartbeat.waiting():
             dist.broadcast_object_list(values)
         return values[0]
 
     def sum_in_order(self, values: Tensor) -> Tensor:
-        """The sum of floating-point ``values`` over the ranks, added in their order."""
+        """The sum of floats over the ranks, added in their order. All ranks call this."""
         self.num_bytes += values.numel() * values.element_size()
         gathered = [torch.empty_like(values) for _ in range(self.world_size)]
         with self.heartbeat.waiting():
@@ -67,14 +67,14 @@ class Ranks:
     def all_to_all(
         self, values: Tensor, sizes: list[int], received: Tensor, received_sizes: list[int]
     ) -> None:
-        """Sends each rank its piece of ``values`` and takes one of each."""
+        """Sends each rank its piece of ``values`` and takes one of each. All ranks call this."""
         own = sizes[self.rank]
         self.num_bytes += (values.numel() - own) * values.element_size()
         with self.heartbeat.waiting():
             dist.all_to_all_single(received, values, received_sizes, sizes)
 
     def check_equal(self, known: dict[str, Any]) -> None:
-        """Compares what all ranks must have alike, by name.
+        """Compares what all ranks must have alike, by name. All ranks call this.
 
         Raises RunFailed on rank 0, with what the first other rank has that differs.
         """
@@ -104,7 +104,7 @@ def process_group(
 ) -> Iterator[Ranks]:
     """Joins the group of all ranks over gloo; where all are on this machine, on loopback only.
 
-    They meet in ``file``, or, without one, as torchrun's environment says.
+    They meet in ``file``, or, without one, as torchrun's environment says. All ranks call this.
     """
     torch.set_num_threads(threads)
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")

@@ -1,7 +1,4 @@
-"""A data set: one uint8 array of images and their labels for training, one for the test.
-
-Both lie in a cache folder on disk and are memory-mapped, so that all ranks share one copy.
-"""
+"""A data set: one uint8 array of images and their labels for training, one for the test."""
 
 import json
 import zlib
@@ -72,7 +69,7 @@ def save_dataset(folder: Path, dataset: Dataset) -> None:
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """The data set in a cache folder; its images stay on disk until they are looked at.
+    """The data set in a cache folder, its images memory-mapped, so that all ranks share one copy.
 
     Raises ValueError or OSError where the folder does not hold a whole data set.
     """

@@ -19,14 +19,11 @@ LETTERS, NAME = 6.5, 0.64  # their size in points, and inches of a line, before 
 def split_by_class(
     labels: Labels, rate: float, generator: np.random.Generator
 ) -> tuple[Labels, Labels]:
-    """Indices for training and for validation: of each class the rate's share, at least one.
-
-    A class of a single image keeps it for training. Both are ascending.
-    """
+    """Ascending indices to train and validate on: of each class the rate's share, at least one."""
     is_held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
-        size = max(1, round(rate * len(members))) if len(members) > 1 else 0
+        size = max(1, round(rate * len(members))) if len(members) > 1 else 0  # a single one trains
         is_held_out[members[:size]] = True
     return np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
 

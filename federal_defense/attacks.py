@@ -122,8 +122,7 @@ def gaussian(diff: "Tensor", setting: Setting, *, sigma: Factor = 0.01) -> "Tens
     """
     import torch
 
-    noise = setting.generator.standard_normal(len(diff))
-    return diff + torch.from_numpy(sigma * noise)
+    return diff + torch.from_numpy(sigma * setting.generator.standard_normal(len(diff)))
 
 
 def scaling(diff: "Tensor", setting: Setting, *, factor: Factor = 10.0) -> "Tensor":  # noqa: ARG001
@@ -147,8 +146,7 @@ def with_drawn_attackers(config: Config) -> Config:
         return config
     size = round(attack.fraction * config.num_clients)
     drawn = stream(config.seed, Purpose.ATTACKERS).choice(config.num_clients, size, replace=False)
-    clients = sorted(int(client) for client in drawn)
-    return replace(config, attack=replace(attack, fraction=None, clients=clients))
+    return replace(config, attack=replace(attack, fraction=None, clients=sorted(drawn.tolist())))
 
 
 def poison(
@@ -165,10 +163,7 @@ def poison(
 def idle_attack(
     config: Config, labels: Sequence[Labels], num_classes: int, side: int
 ) -> Iterator[str]:
-    """A line for what the attack cannot do on these data, to warn of.
-
-    ``labels``: each client's. ``side``: an image's, in pixels.
-    """
+    """A line for what the attack cannot do with each client's labels, or on images of this side."""
     attack = config.attack
     if attack is None or _edits(ATTACKS[attack.name]) != "labels":
         return

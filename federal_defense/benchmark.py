@@ -8,7 +8,6 @@ true one, and a setting that a rule's theorem does not cover is named in the tab
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,8 +28,7 @@ from federal_defense.attacks import with_drawn_attackers
 from federal_defense.rules.table import TABLES, check_bounds
 from main import compare_all
 
-MOST_COLUMNS = 2  # of panels
-PANEL = 2.6  # inches of its height
+PANEL = 2.6  # inches of a panel's height
 TOLD = "krum, multi_krum and trimmed_mean are told the number of attackers, oracle who they are."
 Groups = dict[tuple[str, str], Group]  # by table and rule
 
@@ -62,8 +60,7 @@ class Plan(NamedTuple):
 
 def benchmark(arguments: Arguments, launcher: Launcher) -> None:
     """All runs, then the tables."""
-    sweep = read_sweep(arguments, TABLES)
-    if sweep is None:
+    if not (sweep := read_sweep(arguments, TABLES)):
         raise ConfigError("command line: config: must be a sweep, with lists of values")
     plan = make_plan(sweep)
     compare_all(plan.sweep, arguments, launcher, lambda folder: publish(plan, folder))
@@ -94,19 +91,17 @@ def make_plan(sweep: Sweep) -> Plan:
     if not kept:
         raise ConfigError(f"{sweep.path}: every rule refuses every setting: {cells[0].refused}")
     attacked = {title: other for title, other in clean.items() if title != other}
-    return Plan(replace(sweep, where=where, combinations=kept), cells, attacked)
+    return Plan(sweep._replace(where=where, combinations=kept), cells, attacked)
 
 
 def title_of(config: Config, shown: dict[str, str]) -> str:
     """A table's title, of the swept keys."""
-    parts = []
-    for key, text in shown.items():
-        if key == "attack.fraction":
-            found = round(float(text) * config.num_clients)
-            parts.append(f"{found} of {config.num_clients} attack" if found else "no attack")
-        else:
-            parts.append(text if key == "partition" else part_of(key, text))
-    return ", ".join(parts) or config.name
+    parts = {key: text if key == "partition" else part_of(key, text) for key, text in shown.items()}
+    if fraction := shown.get("attack.fraction"):
+        found = round(float(fraction) * config.num_clients)
+        number = f"{found} of {config.num_clients}" if found else "no"
+        parts["attack.fraction"] = f"{number} attack"
+    return ", ".join(parts.values()) or config.name
 
 
 def publish(plan: Plan, folder: Path) -> str:
@@ -142,7 +137,7 @@ def tables(plan: Plan, groups: Groups) -> Iterator[str]:
 def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
     """Source recall against accuracy, a panel for each attacked setting."""
     attacked = [title for title in plan.tables if title not in plan.clean.values()]
-    columns = min(len(attacked), MOST_COLUMNS) or 1
+    columns = min(len(attacked), 2) or 1  # of panels
     rows = -(-len(attacked) // columns) or 1
     figure = Figure(figsize=(style.WIDTH, PANEL * rows + 1), layout="constrained")
     handles: dict[str, Any] = {}

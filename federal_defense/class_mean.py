@@ -59,27 +59,19 @@ def evidence(class_means: Array) -> Array:
     apart = class_means - levels
     spreads = apart.std(axis=0)  # [C]
     usual, widest = float(np.median(spreads)), spreads.argmax()
-    strength = float(spreads[widest]) / max(usual, 1e-300) / least_ratio(len(apart)) - 1
+    # from few clients spreads are known badly, and their ratio must be larger
+    least_ratio = max(LEAST_RATIO, 1 + 3.3 / math.sqrt(len(apart)))
+    strength = float(spreads[widest]) / max(usual, 1e-300) / least_ratio - 1
     if usual == 0 or strength <= 0:
         return np.zeros(len(apart))
     values = apart[:, widest]
-    group = lower_group(values)
+    group = two_means(values[:, None])
+    group = min(~group, group, key=lambda own: values[own].mean())  # the lower one
     if 2 * group.sum() >= len(group) and levels[widest] > levels.min():
         return np.zeros(len(apart))
     inside, outside = values[group].mean(), values[~group].mean()
     middle = (inside + outside) / 2
     return strength * np.clip((values - middle) / (inside - middle), -1.0, 1.0)
-
-
-def least_ratio(n: int) -> float:
-    """From few clients spreads are known badly, and their ratio must be larger."""
-    return max(LEAST_RATIO, 1 + 3.3 / math.sqrt(n))
-
-
-def lower_group(values: Array) -> NDArray[np.bool_]:
-    """The lower of two groups of numbers [n]."""
-    group = two_means(values[:, None])
-    return group if values[group].mean() < values[~group].mean() else ~group
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ OWNED = ".owned"  # lies in a temporary folder that is left over when nobody hol
 SHARED_MEMORY = Path("/dev/shm")  # on Linux; multiprocessing's locks lie there
 PARTIAL = ".partial"  # ends the name of a file that is being written
 LOCK_PATIENCE_S = 10.0  # for the ranks of a killed run to be gone
-LOCK_POLL_S = 0.1
 _KEPT: list[int] = []  # handles of the folders that this process keeps
 
 
@@ -34,15 +33,12 @@ def write_json(path: Path, value: object) -> None:
 
 @contextlib.contextmanager
 def written_beside(path: Path, *content: bytes, durable: bool = True) -> Iterator[None]:
-    """The content lies on disk under another name; it takes its place when the block is done.
-
-    Until then the old file stands. With ``durable`` neither is lost when the power fails.
-    """
+    """The content lies on disk beside the old file; it takes its place when the block is done."""
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with naming(path), partial.open("wb") as file:
             file.writelines(content)
-            if durable:
+            if durable:  # neither this nor the old file is lost when the power fails
                 file.flush()
                 os.fsync(file.fileno())
         yield
@@ -86,7 +82,7 @@ def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
         while not _lock(handle):
             if not waiting and time.monotonic() > end:
                 raise ConfigError(f"{folder}: another run is at work in it")
-            time.sleep(LOCK_POLL_S)
+            time.sleep(0.1)
         yield
 
 

@@ -41,23 +41,19 @@ def spread_of(values: Iterable[float | None]) -> Spread | None:
 
 
 def difference_of(pairs: Iterable[tuple[float | None, float | None]]) -> Difference | None:
-    """Of the first less the second of each pair; None where no pair has both.
-
-    The interval is Student's: t x deviation / sqrt(n), which takes the differences for normal.
-    """
+    """Of the first less the second of each pair; None where no pair has both."""
     if (spread := spread_of(a - b for a, b in pairs if a is not None and b is not None)) is None:
         return None
     mean, deviation, n = spread
+    # the interval is Student's, which takes the differences for normal
     half = None if deviation is None else t_quantile(n - 1) * deviation / math.sqrt(n)
     return Difference(mean, half, n)
 
 
 @cache
 def t_quantile(freedom: int) -> float:
-    """The t beyond which, on both sides together, 5 % of Student's distribution lie.
-
-    With t = sqrt(freedom) tan(angle) its density becomes cos(angle)^(freedom - 1).
-    """
+    """The t beyond which, on both sides together, 5 % of Student's distribution lie."""
+    # with t = sqrt(freedom) tan(angle) its density becomes cos(angle)^(freedom - 1)
     angles = np.linspace(0, math.pi / 2, 200_001)
     density = np.cos(angles) ** (freedom - 1)
     below = np.concatenate([[0], np.cumsum(density[1:] + density[:-1])])

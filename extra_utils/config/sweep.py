@@ -5,7 +5,6 @@ import json
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -31,8 +30,7 @@ class Combination(NamedTuple):
     shown: dict[str, str]  # of the keys with several values, the seed left out
 
 
-@dataclass(frozen=True)
-class Sweep:
+class Sweep(NamedTuple):
     """The runs of a config file in which keys have lists of values."""
 
     path: Path
@@ -84,9 +82,9 @@ def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
 def baseline_of(sweep: Sweep, given: str | None) -> Part | None:
     """What the others are compared with: as given, else the first rule, else the first value.
 
-    Raises ConfigError where no run has the given one. None where the runs differ in seeds alone.
+    Raises ConfigError where no run has the given one.
     """
-    found: dict[str, Part] = {}  # in order
+    found: dict[str, Part] = {}  # in order; none where the runs differ in their seeds alone
     for key in sorted(sweep.combinations[0].shown, key=lambda key: not key.startswith("defense")):
         for value in sweep.lists[key]:
             is_named = isinstance(value, dict) and "name" in value
@@ -100,10 +98,8 @@ def baseline_of(sweep: Sweep, given: str | None) -> Part | None:
 
 def values_of(key: str, text: str, tables: Tables) -> list[Any]:
     """What the command line gives a key, split at commas unless its value may have such itself."""
-    if _has_commas(key, tables):
-        return [reader.parse_value(key, text)]
     pieces: list[str] = []
-    for piece in text.split(","):
+    for piece in [text] if _has_commas(key, tables) else text.split(","):
         if pieces and _is_open(pieces[-1]):
             pieces[-1] += f",{piece}"
         else:
@@ -153,8 +149,7 @@ def _check_lists(lists: dict[str, list[Any]], where: dict[str, str]) -> None:
 def _combine(lists: dict[str, list[Any]], where: dict[str, str]) -> list[Combination]:
     """Seed by seed, so that a sweep that is ended early has whole tables."""
     keys = sorted(lists, key=lambda key: key != "seed")
-    named = [key for key in lists if len(lists[key]) > 1 and key != "seed"]
-    named += ["seed"] if len(lists.get("seed", [])) > 1 else []
+    named = sorted((key for key in lists if len(lists[key]) > 1), key=lambda key: key == "seed")
     found: dict[str, Combination] = {}
     for values in itertools.product(*(lists[key] for key in keys)):
         choice = dict(zip(keys, values, strict=True))

@@ -30,10 +30,7 @@ class Source(NamedTuple):
 
 
 def find_or_build(root: Path, source: Source) -> Path:
-    """The cache folder of a data set, built when it is not there or damaged.
-
-    Of two runs that need it at once, the second waits for the first. It stays while we use it.
-    """
+    """The cache folder of a data set, built when it is missing or damaged; it stays while used."""
     if not damage_of(folder := _place_of(root, source)):
         return folder
     with used_alone(root, f"note: waiting for another run that fills the cache {root}"):

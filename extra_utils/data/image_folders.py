@@ -152,10 +152,7 @@ def _is_inside(path: str, root: str) -> bool:
 
 
 def decode_folder(found: ImageFolder, side: int) -> Split:
-    """The images brought to ``side`` pixels; files that are no images are counted and named.
-
-    Raises ConfigError where a class has no usable image.
-    """
+    """The images brought to ``side`` pixels; bad files are named, a class of such alone refused."""
     paths = [f"{found.folder}{os.sep}{name}" for name, *_ in found.stamps]
     images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
     labels: list[int] = []
@@ -228,13 +225,7 @@ def _prepare_worker() -> None:
     end_with_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    refuse_bombs()
-
-
-def refuse_bombs() -> None:
-    """A picture of far more pixels than any camera's is no image to us, not just a warning.
-
-    What else the decoder warns of names no file; the file is told of where it cannot be used.
-    """
+    # what the decoder warns of names no file; the file is told of where it cannot be used
     warnings.simplefilter("ignore", UserWarning)
+    # a picture of far more pixels than any camera's is no image to us, not just a warning
     warnings.simplefilter("error", Image.DecompressionBombWarning)

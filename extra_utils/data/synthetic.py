@@ -66,5 +66,4 @@ def _move(generator: np.random.Generator, images: Floats) -> Floats:
     rows, columns = (np.arange(SIDE) + moves) % SIDE  # [N, H], [N, W]
     mirrored = generator.random((len(images), 1)) < 0.5
     columns = np.where(mirrored, columns[:, ::-1], columns)
-    numbers = np.arange(len(images))[:, None, None]
-    return images[numbers, rows[:, :, None], columns[:, None, :]]
+    return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]

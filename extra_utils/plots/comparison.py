@@ -1,7 +1,4 @@
-"""Several runs in one figure and one table; runs that differ in their seed become one curve.
-
-Honest draws are the same whatever attacks and defends, so settings are compared seed by seed.
-"""
+"""Several runs in one figure and one table; runs that differ in their seed become one curve."""
 
 import json
 import shutil
@@ -27,7 +24,6 @@ from extra_utils.run.metrics import FILE_NAME, SUMMARY_ROUNDS
 
 ANY_VALUE = ("seed", "world_size", "timeout_s", "checkpoint_every", "output_dir", "data_path")
 MARKERS = "osD^v<P"  # one more than colours, so that more groups than either look different
-HEIGHT = 2.2  # inches
 PANELS = {
     "accuracy": "accuracy (%)",
     "source_recall": "recall of the source class (%)",
@@ -65,6 +61,7 @@ class Group(NamedTuple):
 
     def less(self, groups: "list[Group]", baseline: Part | None, key: str) -> Difference | None:
         """The paired difference to the runs of the same seeds that have the baseline's value."""
+        # seed by seed, since honest draws are the same whatever attacks and defends
         wanted = self.choice | dict([baseline]) if baseline else None
         other = next((group for group in groups if group.choice == wanted), self)
         if other is self:
@@ -185,7 +182,7 @@ def narrow(found: list[list[str]]) -> str:
 
 def draw(groups: list[Group]) -> Figure:
     """By figure and round each setting's mean over the seeds, in a band from lowest to highest."""
-    figure = style.new_figure(HEIGHT, len(PANELS))
+    figure = style.new_figure(2.2, len(PANELS))
     for axes, (key, label) in zip(figure.axes, PANELS.items(), strict=True):
         for number, (name, runs, _) in enumerate(groups):
             length = min(len(run.rounds) for run in runs)

@@ -21,7 +21,6 @@ LABELS = {
     "accuracy": "accuracy on the test images (%)",
     "loss": "mean cross-entropy of a batch or test image (nats)",
 }
-HEIGHT = 3.2  # inches
 HANDFUL = 6  # clients with a curve of their own
 GRID = 10  # places in a round at which the band of all clients is drawn
 
@@ -53,7 +52,7 @@ def report_run(folder: Path) -> Path:
 
 def draw_curves(run: RunData, key: str) -> Figure:
     """Clients' local points (of many a few have a curve, all a band) and the global model's."""
-    figure = style.new_figure(HEIGHT)
+    figure = style.new_figure(3.2)
     (axes,) = figure.axes
     by_client: dict[int, list[Row]] = {}
     for row in run.points:
@@ -104,11 +103,9 @@ def point_places(points: list[Row]) -> list[float]:
 
 
 def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
-    """From the least to the largest of all clients' points.
-
-    Clients with few batches have few points, so each one's curve is read at the same places, in
-    each round from its first point on.
-    """
+    """From the least to the largest of all clients' points."""
+    # clients with few batches have few points, so each one's curve is read at the same places, in
+    # each round from its first point on
     rounds = np.array(sorted({row["round"] for points in by_client.values() for row in points}))
     steps = np.linspace(0, 1, GRID + 1)[1:]
     grid = rounds[:, None] - 1 + steps  # [rounds, GRID]
@@ -130,8 +127,7 @@ def draw_global(axes: Axes, run: RunData, key: str) -> None:
     axes.plot(places, values, "o-", color=GLOBAL, label="global model", **how)
     if key == "accuracy" and run.attacked and run.rounds:
         source, target = run.attacked
-        recall = column(run.rounds, "source_recall")
-        success = column(run.rounds, "attack_success_rate")
+        recall, success = (column(run.rounds, k) for k in ("source_recall", "attack_success_rate"))
         taken = f"global, {source} taken for {target}"
         axes.plot(places, recall, "v-", color="grey", label=f"global, recall of {source}", **how)
         axes.plot(places, success, "^:", color="grey", label=taken, **how)

@@ -71,17 +71,13 @@ class RunData(NamedTuple):
 
 
 def read_run(folder: Path) -> RunData:
-    """What is whole of a run's folder; says what is not.
-
-    Raises ConfigError where nothing can be drawn: without its first row nobody knows, for one,
-    whether the images were real.
-    """
+    """What is whole of a run's folder; says what is not. ConfigError where nothing can be drawn."""
     try:
         rows, problems = read_metrics(folder)
     except OSError as error:
         raise ConfigError(f"{folder}: is not a run's folder: {describe_os_error(error)}") from None
     by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in SCHEMA}
-    if not by_kind["run"]:
+    if not by_kind["run"]:  # nobody knows, for one, whether the images were real
         reason = problems[0] if problems else f"{folder / FILE_NAME}: is empty"
         raise ConfigError(f"{folder}: its run cannot be drawn: {reason}")
     run = by_kind["run"][0]

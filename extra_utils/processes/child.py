@@ -87,11 +87,7 @@ class Ended(NamedTuple):
 
 
 def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
-    """The tasks as they end, of which so many are at work at a time.
-
-    A task may start processes of its own. When the caller is done before they are, they are ended
-    as by SIGTERM, and waited for.
-    """
+    """The tasks as they end, so many at a time; SIGTERM ends those left when the caller is done."""
     context = process_context()
     waiting, running = list(tasks.items()), dict[Any, tuple[str, Any, Path]]()
     with temporary_folder("fl-jobs-") as folder:
@@ -101,7 +97,7 @@ def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
                     name, task = waiting.pop(0)
                     said = folder / str(len(waiting))
                     process = context.Process(target=_work, args=(task, said))
-                    process.start()
+                    process.start()  # no daemon: it may start processes of its own
                     running[process.sentinel] = name, process, said
                 for sentinel in connection.wait(list(running)):
                     name, process, said = running.pop(sentinel)
@@ -156,10 +152,8 @@ def advise_on_cores(config: Config, cores: int) -> str:
 def cpu_quota(
     root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> float:
-    """How many cores' time the control groups (v2, or v1) give this process; many without a limit.
-
-    Source: "CPU Interface Files" in the Linux kernel's cgroup-v2 documentation.
-    """
+    """How many cores' time control groups (v2, or v1) give this process; many without a limit."""
+    # source: "CPU Interface Files" in the Linux kernel's cgroup-v2 documentation
     cores = [float(os.cpu_count() or 1)]
     for line in _lines(membership):
         _, controllers, path = line.split(":", 2)
@@ -167,15 +161,14 @@ def cpu_quota(
             top = root / controllers
             group = top / path.lstrip("/")
             places = [place for place in (group, *group.parents) if place.is_relative_to(top)]
-            cores += [_quota_of(place) for place in places]
+            cores += map(_quota_of, places)
     return min(cores)
 
 
 def _quota_of(group: Path) -> float:
     """In cores, of one control group."""
-    lines = _lines(group / "cpu.max")
-    lines = lines or _lines(group / "cpu.cfs_quota_us") + _lines(group / "cpu.cfs_period_us")
-    words = " ".join(lines).split()
+    names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
+    words = " ".join(line for name in names for line in _lines(group / name)).split()
     is_free = len(words) < 2 or words[0] in ("max", "-1")
     return math.inf if is_free else int(words[0]) / int(words[1])
 

@@ -7,7 +7,6 @@ and all ranks run the same function. torch is imported when the ranks start.
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,13 +17,12 @@ if TYPE_CHECKING:
     from extra_utils.distributed_utils import Ranks
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """What the ranks are to do, as the main process has decided it."""
 
     config: Config
     run_dir: Path
-    told: list[str] = field(default_factory=list)  # the warnings before it began
+    told: list[str]  # the warnings before it began
 
     def hint(self) -> str:
         """How to go on; nothing where the folder is gone, or no checkpoint was to be kept."""

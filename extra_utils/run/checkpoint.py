@@ -66,24 +66,18 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
 def restore(
     ranks: Ranks, model: nn.Module, run_dir: Path, identity: Identity
 ) -> tuple[int | None, State]:
-    """Loads rank 0's checkpoint into every rank's model; its round, and what the rule remembers.
-
-    The round is None where there is no checkpoint. All ranks call this.
-    """
-    found = load_checkpoint(run_dir / NAME, identity) if ranks.is_main else None
-    checkpoint = ranks.broadcast(found)
-    if checkpoint is None:
+    """Loads rank 0's checkpoint, if any; its round, and the rule's memory. All ranks call this."""
+    found = ranks.broadcast(load_checkpoint(run_dir / NAME, identity) if ranks.is_main else None)
+    if found is None:
         return None, {}
-    model.load_state_dict(checkpoint.model)
-    return checkpoint.round_index, checkpoint.rule
+    model.load_state_dict(found.model)
+    return found.round_index, found.rule
 
 
 def checksum(archive: bytes | memoryview) -> bytes:
-    """It begins with the format's number, so another format's does not fit.
-
-    zipfile's own check passes over an entry's attributes: of one that a wrong bit marks as a
-    folder, torch reads nothing, and takes what lies in memory for the weights.
-    """
+    """It begins with the format's number, so another format's does not fit."""
+    # zipfile's own check passes over an entry's attributes: of one that a wrong bit marks as a
+    # folder, torch reads nothing, and takes what lies in memory for the weights
     return zlib.crc32(archive, FORMAT).to_bytes(4, "little")
 
 

@@ -21,7 +21,7 @@ from extra_utils.run.progress import Observer, Progress
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
-PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds
+PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds, which sum to it
 
 
 class MainRecorder:
@@ -33,8 +33,7 @@ class MainRecorder:
         self._ranks, self._config, self._run_dir = ranks, job.config, job.run_dir
         self._told, self._identity = job.told, identity
         self.observer = Progress(ranks.heartbeat, job.config.global_epochs, done or 0)
-        self._stopwatch = Stopwatch()
-        self.lap = self._stopwatch.lap
+        self._last, self._seconds = time.perf_counter(), dict.fromkeys(PARTS, 0.0)
         rows = [] if done is None else metrics.cut_metrics(job.run_dir, done)
         self._rounds = [row for row in rows if row["kind"] == "round"]
 
@@ -44,8 +43,7 @@ class MainRecorder:
         """The rounds begin, or go on; ``counts``: each client's images by class."""
         self.lap("evaluate")
         if self._rounds:
-            self._stopwatch.restart()
-            self._ranks.num_bytes = 0
+            self._seconds, self._ranks.num_bytes = dict.fromkeys(PARTS, 0.0), 0
             return
         save_class_indices(self._run_dir, dataset.info.class_names)
         write_whole(self._run_dir / metrics.FILE_NAME, b"")  # in place of one from before round 1
@@ -92,16 +90,22 @@ class MainRecorder:
                 detection=detection(reports, config.attackers(round_index)),
                 unchanged=bool(reports) and all(report.weight == 0 for report in reports),
                 bytes_per_rank=self._ranks.num_bytes,
-                seconds=self._stopwatch.restart(),
+                seconds=self._seconds,
             )
             metrics.append_rows(self._run_dir, [*rows, row])
         self._rounds.append(row)
-        self._ranks.num_bytes = 0
+        self._seconds, self._ranks.num_bytes = dict.fromkeys(PARTS, 0.0), 0
         self._ranks.heartbeat.beat()
         if row["unchanged"]:
             left_out = f"{config.defense.name} has left out every client"
             self.observer.note(f"round {round_index}: {left_out}, so the model stays as it was")
         self.observer.end_round(row)
+
+    def lap(self, part: str) -> None:
+        """All time since the last lap was spent on this part of the round."""
+        now = time.perf_counter()
+        self._seconds[part] += now - self._last
+        self._last = now
 
     def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
         """The last round is over."""
@@ -126,25 +130,6 @@ class SilentRecorder:
     def begin(self, *_: object) -> None: ...
 
     lap = end_round = finish = begin
-
-
-class Stopwatch:
-    """The seconds of a round's parts, which sum to the round."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self.seconds = dict.fromkeys(PARTS, 0.0)
-
-    def lap(self, part: str) -> None:
-        """All time since the last lap was spent on this part."""
-        now = time.perf_counter()
-        self.seconds[part] += now - self._last
-        self._last = now
-
-    def restart(self) -> dict[str, float]:
-        """The finished round's seconds."""
-        done, self.seconds = self.seconds, dict.fromkeys(PARTS, 0.0)
-        return done
 
 
 def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:

@@ -27,7 +27,6 @@ from extra_utils.run.folder import is_finished, staying, with_absolute_paths
 from extra_utils.run.metrics import versions
 from extra_utils.run.progress import round_text
 
-LAST_FILE = "report.html"  # that a run writes
 Check = Callable[[GivenConfig, Places], Config]
 Prepare = Callable[[Config, Places], Path]
 CarryOut = Callable[[Config, Path, Arguments], None]
@@ -65,11 +64,11 @@ def plan_runs(sweep: Sweep, tables: Tables, check: Check, prepare: Prepare) -> l
 
 @contextlib.contextmanager
 def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Iterator[Path]:
-    """The sweep's folder, held against other sweeps, with ``sweep.json`` in it.
+    """The sweep's folder with its ``sweep.json``, held against other sweeps.
 
-    Without ``run_dir`` its name is made from all settings, so the same command finds it again.
     Raises ConfigError, before it writes there, where it holds something else.
     """
+    # without run_dir its name is made from all settings, so that the same command finds it again
     first = runs[0].config
     text = json.dumps([[run.name, run.config.global_epochs, staying(run.config)] for run in runs])
     own_name = f"{first.name}-sweep-{sha256(text.encode()).hexdigest()[:8]}"
@@ -89,11 +88,11 @@ def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Ite
 def carry_out_all(
     sweep: Sweep, runs: list[Planned], folder: Path, carry_out: CarryOut
 ) -> list[str]:
-    """Every run that is not at its end yet, as many at a time as there are cores for.
+    """Every run that is not at its end yet, side by side; why some failed, in the sweep's order.
 
-    Returns why some failed, in the order of the sweep. Raises KeyboardInterrupt with how to go on.
+    Raises KeyboardInterrupt with how to go on.
     """
-    drawn = [run for run in runs if (folder / run.name / LAST_FILE).is_file()]
+    drawn = [run for run in runs if (folder / run.name / "report.html").is_file()]  # written last
     whole = {run.name for run in drawn if is_finished(folder / run.name, run.config)}
     todo = {run.name: run for run in runs if run.name not in whole}
     now = versions()

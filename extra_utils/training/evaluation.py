@@ -21,13 +21,10 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Counts of true by predicted class [C, C] as int64, and each batch's loss sum [batches].
+    """Figures that are zero for batches that were not looked at, so parts add up exactly."""
 
-    Both are zero for batches that were not looked at, so evaluations of parts add up exactly.
-    """
-
-    confusion: Tensor
-    loss_sums: Tensor
+    confusion: Tensor  # [C, C] as int64: counts of true by predicted class
+    loss_sums: Tensor  # [batches]
     backdoor_success_rate: float | None = None  # percent
 
     @property

@@ -17,10 +17,7 @@ PREFIXES = ("module.", "_orig_mod.")  # DataParallel's, and torch.compile's
 
 
 def prepare_weights(config: Config, model: nn.Module) -> list[str]:
-    """Fetches the weights if need be, and checks them against a model; a note on what does not fit.
-
-    Raises ConfigError where they are not to be had, are no weights, or nothing of them fits.
-    """
+    """Fetches the weights if need be; notes on what does not fit, ConfigError if nothing does."""
     if config.weights is None:
         return []
     if config.weights == IMAGENET:
@@ -44,8 +41,7 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
 
 def load_weights(model: nn.Module, config: Config) -> None:
     """Copies what fits into the model; the rest keeps its fresh values."""
-    own = model.state_dict()
-    state, _ = _read_state(config)
+    own, (state, _) = model.state_dict(), _read_state(config)
     fits = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     model.load_state_dict(fits, strict=False)
 
@@ -59,16 +55,14 @@ def imagenet_file(config: Config) -> tuple[str, Path]:
 
 
 def _fetch_imagenet(url: str, path: Path, download: bool) -> None:
-    """torchvision's file where it is missing, through a child that can be ended when it hangs.
-
-    torch writes to a temporary name, looks at the checksum in the file's name, and renames.
-    """
+    """torchvision's file where it is missing, through a child that can be ended when it hangs."""
     if path.is_file():
         return
     reason = "download is false"
     if download:
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f'Downloading: "{url}" to {path}')
+        # torch writes to a temporary name, looks at the checksum in the file's name, and renames
         fetch, checksum = torch.hub.download_url_to_file, path.stem.rsplit("-", 1)[1]
         try:
             in_child(fetch, url, str(path), checksum, False, growing=path.parent)

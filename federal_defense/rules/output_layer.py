@@ -105,8 +105,7 @@ def less_dissimilar(points: Array, groups: NDArray[np.bool_]) -> NDArray[np.bool
 
 def cosines(rows: Array) -> Array:
     """Cosine similarities [n, n]; 0 with a row of zeros."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit = rows / np.maximum(lengths, 1e-300)
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
     return unit @ unit.T
 
 

@@ -10,13 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array, State
-from federal_defense.class_mean import (
-    class_mean,
-    evidence,
-    least_ratio,
-    lower_group,
-    most_suspected,
-)
+from federal_defense.class_mean import class_mean, evidence, most_suspected
 from tests.federal_defense.rules.test_table import Dense
 
 CLASSES = 10
@@ -109,13 +103,6 @@ def test_the_state_is_by_client_not_by_place() -> None:
     assert (aggregate.state["suspicion"] > 0).nonzero()[0].tolist() == list(range(24, 40, 2))
 
 
-def test_groups_and_ratios() -> None:
-    assert lower_group(np.array([0.0, 0.1, 5.0])).tolist() == [True, True, False]
-    assert lower_group(np.array([5.0, 0.1, 5.1, 5.2])).tolist() == [False, True, False, False]
-    assert least_ratio(20) == pytest.approx(1.75)
-    assert least_ratio(5) == pytest.approx(1 + 3.3 / 5**0.5)
-
-
 def flags_of(rounds: list[Array]) -> NDArray[np.bool_]:
     """What the rule flags [rounds, n] in rounds that were recorded."""
     state: State = {}
@@ -181,12 +168,21 @@ def small_matrix(low: list[float], level: float = 0.0) -> Array:
     return matrix + level * np.eye(5)[1]
 
 
-def test_evidence_worked_by_hand() -> None:
-    """The groups' means are -10 and 0; who is at one has all of it, at -6 the fifth part."""
-    low = [-11.0, -13, -6, 1, 1, 1, -1, -1, -1, 0]
-    strength = float(np.std(low)) / (1 + 3.3 / 10**0.5) - 1
-    expected = [1, 1, 0.2, -1, -1, -1, -0.8, -0.8, -0.8, -1]
+@pytest.mark.parametrize(("times", "least_ratio"), [(1, 1 + 3.3 / 10**0.5), (2, 1.75)])
+def test_evidence_worked_by_hand(times: int, least_ratio: float) -> None:
+    """The groups' means are -10 and 0; who is at one has all of it, at -6 the fifth part.
+
+    Of 10 clients or of 20: from few the ratio must be larger.
+    """
+    low = times * [-11.0, -13, -6, 1, 1, 1, -1, -1, -1, 0]
+    strength = float(np.std(low)) / least_ratio - 1
+    expected = times * [1, 1, 0.2, -1, -1, -1, -0.8, -0.8, -0.8, -1]
     assert evidence(small_matrix(low)) == pytest.approx(strength * np.array(expected))
+
+
+def test_the_lower_group_is_spoken_against_be_it_the_first_clients_or_not() -> None:
+    assert (evidence(small_matrix([-20.0, -21, 1, 0, 1, -1])) > 0).tolist() == [1, 1, 0, 0, 0, 0]
+    assert (evidence(small_matrix([1.0, 0, -20, 1, -1, -21])) > 0).tolist() == [0, 0, 1, 0, 0, 1]
 
 
 def test_half_of_the_clients_speak_only_where_the_model_has_unlearned_a_class() -> None:

@@ -23,7 +23,7 @@ from extra_utils.run.metrics import (
     make_row,
     read_metrics,
 )
-from extra_utils.run.recorder import Stopwatch, attack_rates, detection, summarize
+from extra_utils.run.recorder import attack_rates, detection, summarize
 from extra_utils.training.evaluation import Evaluation
 from tests.helpers import read_rows
 
@@ -248,15 +248,3 @@ def test_attack_rates_are_the_definitions() -> None:
     nothing = {"source_recall": None, "attack_success_rate": None}
     assert attack_rates(EVALUATION, None) == nothing
     assert attack_rates(EVALUATION, AttackConfig(name="other")) == nothing
-
-
-def test_a_rounds_parts_sum_to_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([1.0, 3.0, 4.0, 4.5, 10.0])
-    monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    stopwatch = Stopwatch()
-    for part in ("train", "save", "train"):
-        stopwatch.lap(part)
-    seconds = stopwatch.restart()
-    assert seconds == {"train": 2.5, "aggregate": 0, "evaluate": 0, "save": 1.0}
-    stopwatch.lap("evaluate")
-    assert stopwatch.restart()["evaluate"] == 5.5

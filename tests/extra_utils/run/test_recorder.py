@@ -141,8 +141,9 @@ def test_seconds_and_bytes_are_of_their_round_alone(
 
     now[0], found._ranks.num_bytes = 7.0, 100
     begin(found, model)  # of round 0: the evaluation
-    spend("train", 3.0, 40)
+    spend("train", 2.0, 40)
     spend("aggregate", 1.0, 2)
+    spend("train", 0.5, 0)  # once more
     do_rounds(found, model, 1)
     spend("train", 5.0, 80)
     do_rounds(found, model, 2)
@@ -150,7 +151,7 @@ def test_seconds_and_bytes_are_of_their_round_alone(
     assert [row["bytes_per_rank"] for row in rows] == [100, 42, 80]
     assert [list(row["seconds"].values()) for row in rows] == [
         [0, 0, 7.0, 0],
-        [3.0, 1.0, 0, 0],
+        [2.5, 1.0, 0, 0],
         [5.0, 0, 0, 0],
     ]
 
