@@ -19,7 +19,7 @@ from extra_utils.distributed_utils import Ranks
 from extra_utils.my_dataset import Dataset, Images, Labels
 from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation, evaluate
-from extra_utils.training.optimizer import Adam
+from extra_utils.training.optimizer import Moment, Optimizer, learning_rate, new_optimizer
 from extra_utils.utils import pick_samples
 from federal_defense.attacks import attack_on, poison, size_key
 from federal_defense.rules.table import rule_of
@@ -45,14 +45,14 @@ class Client:
         num_batches = self.train_loader.num_batches * self.config.local_epochs
         self.observer.start_client(round_index, self.client_id, num_batches)
         local_model = copy.deepcopy(model)
-        optimizer = Adam(local_model.parameters(), self.config.lr)
+        optimizer = new_optimizer(local_model.parameters(), self.config)
         place = (self.config.seed, Purpose.TRAINING, self.client_id, round_index)
         draws = stream(*place)
         torch.manual_seed(torch_seed(*place))  # for what the model itself draws, such as dropout
         due = point_steps(self.config, self.train_loader.num_batches) if self.eval_loader else ()
         losses, points = list[float](), list[Point]()
         for epoch in range(self.config.local_epochs):
-            optimizer.lr = cosine_rate(self.config, epoch)
+            optimizer.lr = learning_rate(Moment(self.config, round_index, epoch))
             for images, labels in self.train_loader.epoch(draws):
                 losses.append(train_step(local_model, optimizer, images, labels))
                 self.observer.train_batch(epoch + 1, losses[-1])
@@ -63,15 +63,9 @@ class Client:
         diff = WeightDiff(local_model, model)
         if self.tamper is not None:
             diff.edit(self.tamper)
-        return Update(
-            client_id=self.client_id,
-            num_samples=self.train_loader.num_samples,
-            diff=diff,
-            class_mean=class_means(local_model),
-            train_loss=fmean(losses),
-            points=points,
-            edited_labels=self.train_loader.edited_labels,
-        )
+        means, loss = class_means(local_model), fmean(losses)
+        size, edited = self.train_loader.num_samples, self.train_loader.edited_labels
+        return Update(self.client_id, size, diff, means, loss, points, edited)
 
     def model_eval(self, model: nn.Module) -> Evaluation:
         """The model on this client's test images."""
@@ -102,8 +96,7 @@ class Clients:
     def class_counts(self) -> list[list[int]]:
         """Images of each client, by class."""
         labels, num_classes = self._dataset.train.labels, self._dataset.num_classes
-        counts = (np.bincount(labels[own], minlength=num_classes) for own in self._shards)
-        return [row.tolist() for row in counts]
+        return [np.bincount(labels[own], minlength=num_classes).tolist() for own in self._shards]
 
     def plan(self, round_index: int, world_size: int) -> RoundPlan:
         """The round's clients, drawn from the seed, and whose turn it is to train them."""
@@ -133,8 +126,7 @@ class Clients:
         """The client as it is in this round; an attacker's labels are edited here."""
         config, dataset, shard = self._config, self._dataset, self._shards[client_id]
         who = config, dataset.num_classes, client_id, round_index
-        poisoned = poison(dataset.train.labels[shard], *who)
-        loader = TrainLoader(dataset, shard, config, poisoned)
+        loader = TrainLoader(dataset, shard, config, poison(dataset.train.labels[shard], *who))
         draws_points = config.eval_points and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
         tamper = attack_on("diff", *who)
@@ -148,19 +140,13 @@ def point_steps(config: Config, num_batches: int) -> set[int]:
     return {epoch * num_batches + step for epoch in range(config.local_epochs) for step in in_epoch}
 
 
-def train_step(model: nn.Module, optimizer: Adam, images: Tensor, labels: Tensor) -> float:
+def train_step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
     """One step on a batch of images [B, C, H, W] and labels [B]; returns its mean loss."""
     optimizer.zero_grad()
     loss = F.cross_entropy(model(images), labels)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     return loss.item()
-
-
-def cosine_rate(config: Config, epoch: int) -> float:
-    """The learning rate of a local epoch, counted from 0: from ``lr`` towards ``lr * lrf``."""
-    share = (1 + math.cos(math.pi * epoch / config.local_epochs)) / 2
-    return config.lr * (share * (1 - config.lrf) + config.lrf)
 
 
 def sample_rows(config: Config, dataset: Dataset) -> dict[str, tuple[Images, Labels, Labels]]:

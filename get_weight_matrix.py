@@ -29,13 +29,6 @@ def class_means(model: nn.Module) -> Tensor:
     return weight.mean(dim=1) + bias / layer.in_features
 
 
-def apply_result(model: nn.Module, result: RoundResult) -> None:
-    """Moves the global model by the round's mean difference. All ranks do the same."""
-    values = FlatModel(model)
-    values.move(result.total)
-    values.set_counters(result.counters)
-
-
 class RoundSum:
     """How updates become one without a rule: each is added to a sum and forgotten.
 

@@ -103,10 +103,10 @@ def carry_out(
 def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     """All rounds, as one rank sees them. All ranks call this."""
     from client import Clients
+    from extra_utils.aggregation.server import Server
     from extra_utils.model import build_model
     from extra_utils.run.checkpoint import checksum_of, restore
     from extra_utils.run.recorder import MainRecorder, SilentRecorder
-    from get_weight_matrix import apply_result
     from my_data_loader import global_test
 
     # the same on every rank; the model of round 0, or of the last round of a run that goes on
@@ -120,6 +120,7 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     if ranks.is_main:
         recorder = MainRecorder(ranks, job, done, whose)
     observer = recorder.observer
+    server = Server(config.server, rule_state)
     clients = Clients(config, dataset, model, observer, rule_state)
     test = global_test(ranks, config, dataset, observer.eval_batch)
     recorder.begin(dataset, model, clients.class_counts(), evaluation := test(model))
@@ -130,8 +131,7 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
         recorder.lap("train")
 
         # brought together, after which every rank moves its global model by the same step
-        result = aggregation.reduce(ranks)
-        apply_result(model, result)
+        result = server.apply(model, aggregation.reduce(ranks))
         recorder.lap("aggregate")
 
         # the new global model on the whole test set, dealt out to the ranks

@@ -8,7 +8,6 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 
-from extra_utils.basics.errors import WrongKey
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.partition import Indices, Partition, cut_to_shortest, partition
@@ -19,8 +18,7 @@ from federal_defense.attacks import Poisoned, Stamp, backdoor_of
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
 UPRIGHT = ("mnist",)  # digits are not mirrored
-# of a test batch at most: the first layer's output then stays in the processor's cache
-MOST_IN_BATCH = 250
+MOST_IN_BATCH = 250  # test images: the first layer's output then stays in the processor's cache
 EVAL_PIXELS = MOST_IN_BATCH * 32 * 32
 
 
@@ -33,28 +31,6 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
     if config.syncBN:
         found = cut_to_shortest(found, labels, dataset.info.class_names, generator)
     return replace(found, shards=[chosen[own] for own in found.shards])
-
-
-def check_last_batches(config: Config, model: nn.Module, shards: list[Indices], side: int) -> None:
-    """A WrongKey where a client has a batch of one image, and the model cannot train on one.
-
-    ``model``: the config's, on the meta device, where a batch norm knows of how many values it is.
-    """
-    sizes = [len(shard) for shard in shards]
-    alone = [client for client, size in enumerate(sizes) if (size - 1) % config.batch_size == 0]
-    if not alone or config.syncBN or config.freeze_layers:
-        return
-    channels = next(model.parameters()).shape[1]
-    try:
-        model(torch.empty(1, channels, side, side, device="meta"))
-    except ValueError:
-        larger = range(config.batch_size + 1, max(sizes) + 1)
-        cures = (b for b in larger if all((size - 1) % b for size in sizes))
-        got = f"which leaves client {alone[0]} a batch of one image of its {sizes[alone[0]]}"
-        where = f"{config.model_name} cannot train on one of {side} x {side} pixels"
-        right = f"must be one that leaves more ({next(cures, 'none')} does), or larger images"
-        text = f"got {config.batch_size}, {got}, and {where}; {right}"
-        raise WrongKey("batch_size", text) from None
 
 
 def choose_test_images(config: Config, dataset: Dataset) -> Indices:
@@ -76,8 +52,7 @@ def _choose(labels: Labels, size: int | None, seed: int, part: int) -> Indices:
 
 
 def share_out(samples: dict[int, int], world_size: int, num_clients: int) -> list[list[int]]:
-    """Each rank's clients of a round: client i on rank i where there is one each, else even by
-    samples."""
+    """Each rank's clients of a round: i on rank i where there is one each, else even by samples."""
     if num_clients == world_size:
         return [[rank] if rank in samples else [] for rank in range(world_size)]
     shares: list[list[int]] = [[] for _ in range(world_size)]
@@ -90,10 +65,7 @@ def share_out(samples: dict[int, int], world_size: int, num_clients: int) -> lis
 
 
 class Normalizer:
-    """uint8 images [B, H, W, C] to float32 [B, C, H, W]: minus the mean, by the deviation.
-
-    Works on whole lines of pixels: long rows are what the processor's wide instructions are for.
-    """
+    """uint8 images [B, H, W, C] to float32 [B, C, H, W]: minus the mean, by the deviation."""
 
     def __init__(self, info: DatasetInfo, side: int) -> None:
         std = torch.tensor(info.std, dtype=torch.float64)
@@ -101,6 +73,7 @@ class Normalizer:
         self._shift = (-torch.tensor(info.mean, dtype=torch.float64) / std).float().repeat(side)
 
     def __call__(self, images: Images) -> Tensor:
+        # whole lines of pixels: long rows are what the processor's wide instructions are for
         pixels = torch.from_numpy(images).flatten(2).float()  # [B, H, W * C]
         pixels.mul_(self._scale).add_(self._shift)
         return pixels.view(images.shape).permute(0, 3, 1, 2)  # channels_last, without a copy
@@ -122,15 +95,18 @@ class TrainLoader:
         self._padding = side // PADDING_SHARE if config.augment else 0
         self._mirrors = config.augment and config.type not in UPRIGHT
         self._batch_size, self.num_samples = config.batch_size, len(indices)
-        self.num_batches = -(-len(indices) // config.batch_size)  # the last one may be smaller
+        self._needs_two = config.has_batch_norm and not config.syncBN
+        # the last batch may be smaller, or larger by an image that must not be alone
+        self.num_batches = max(1, -(-(len(indices) - self._needs_two) // config.batch_size))
 
     def epoch(self, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Images [B, C, H, W] and labels [B], each image once, in the generator's order."""
         order = generator.permutation(self.num_samples)
         moves = generator.integers(2 * self._padding + 1, size=(2, self.num_samples))
         mirrored = generator.random(self.num_samples) < (0.5 if self._mirrors else 0.0)
-        for start in range(0, self.num_samples, self._batch_size):
-            batch = slice(start, start + self._batch_size)
+        # the one image of a shard stands twice where it must not be alone
+        places = np.arange(max(self.num_samples, 1 + self._needs_two)) % self.num_samples
+        for batch in np.split(places, np.arange(1, self.num_batches) * self._batch_size):
             images = self._images[self._indices[order[batch]]]
             if self._padding:
                 images = crop(images, self._padding, *moves[:, batch])
@@ -141,10 +117,7 @@ class TrainLoader:
 
 
 class TestLoader:
-    """The test images, or some of them, in batches that are the same on every rank.
-
-    The size of a batch fixes the order of the loss's sum, so it depends on the images alone.
-    """
+    """The test images, or some of them, in batches that are the same on every rank."""
 
     __test__ = False  # not one for pytest
 
@@ -154,6 +127,7 @@ class TestLoader:
         self._split, self._indices, self._stamp = dataset.test, indices, stamp
         self._normalize = Normalizer(dataset.info, side)
         self.num_classes = dataset.num_classes
+        # it fixes the order of the loss's sum, so it depends on the images alone
         self._batch_size = min(MOST_IN_BATCH, max(1, EVAL_PIXELS // side**2))
         self.num_batches = -(-len(indices) // self._batch_size)
 
@@ -169,10 +143,7 @@ class TestLoader:
 def global_test(
     ranks: Ranks, config: Config, dataset: Dataset, on_batch: Callable[[], None]
 ) -> Callable[[nn.Module], Evaluation]:
-    """The test of the global model, with that of the attack's backdoor if it has one.
-
-    All ranks call what comes back.
-    """
+    """The global model's test, also of the attack's backdoor. All ranks call what comes back."""
     chosen = choose_test_images(config, dataset)
     loader = TestLoader(dataset, chosen)
     if (backdoor := backdoor_of(config)) is None:

@@ -1,8 +1,10 @@
 """The models, and what is asked of every model: its last layer, and what of it can change.
 
-Batch norm over all ranks is here since torch's own SyncBatchNorm refuses CPU tensors.
+A model takes images [B, channels, side, side] and gives logits [B, num_classes]. Batch norm over
+all ranks is here since torch's own SyncBatchNorm refuses CPU tensors.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,10 +23,8 @@ SMALL_SIDE = 64  # smaller images lose too much in a ResNet's usual first layers
 class Net(nn.Module):
     """The article's small network: two convolutions, three full layers; the last is `fc3`.
 
-    Its layers are assumed, all but the last, to be those of PyTorch's own tutorial.
-
-    Images [B, channels, side, side] in, logits [B, num_classes] out. Pooling before the ReLU gives
-    the same numbers as after it, on a quarter of the values.
+    Its layers are assumed, all but the last, to be those of PyTorch's own tutorial. Pooling before
+    the ReLU gives the same numbers as after it, on a quarter of the values.
     """
 
     def __init__(self, num_classes: int = 10, channels: int = 3, side: int = 32) -> None:
@@ -40,15 +40,11 @@ class Net(nn.Module):
         x = F.relu(conv_max_pool2d(self.conv1, images))  # [B, 6, 14, 14] of 32 x 32
         x = F.relu(conv_max_pool2d(self.conv2, x))  # [B, 16, 5, 5]
         x = F.relu(self.fc1(x.flatten(1)))
-        x = F.relu(self.fc2(x))
-        return self.fc3(x)  # [B, C]
+        return self.fc3(F.relu(self.fc2(x)))  # [B, C]
 
 
 class MnistNet(nn.Module):
-    """A small network for 28 x 28 grey images, with dropout before its last layer.
-
-    Images [B, channels, side, side] in, logits [B, num_classes] out.
-    """
+    """A small network for 28 x 28 grey images, with dropout before its last layer."""
 
     def __init__(self, num_classes: int = 10, channels: int = 1, side: int = 28) -> None:
         super().__init__()
@@ -63,6 +59,22 @@ class MnistNet(nn.Module):
         x = F.relu(conv_max_pool2d(self.conv2, x))  # [B, 20, 4, 4]
         x = F.relu(self.fc1(x.flatten(1)))
         return self.fc2(F.dropout(x, 0.5, self.training))  # [B, C]
+
+
+class Cnn(nn.Module):
+    """The network of McMahan et al., AISTATS 2017: 1,663,370 parameters for 28 x 28 grey images."""
+
+    def __init__(self, num_classes: int = 10, channels: int = 3, side: int = 32) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 64, 5, padding=2)
+        self.fc1 = nn.Linear(64 * (side // 4) ** 2, 512)
+        self.fc2 = nn.Linear(512, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(F.max_pool2d(self.conv1(images), 2))  # [B, 32, 16, 16] of 32 x 32
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # [B, 64, 8, 8]
+        return self.fc2(F.relu(self.fc1(x.flatten(1))))  # [B, C]
 
 
 def conv_max_pool2d(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -83,10 +95,7 @@ def conv_max_pool2d(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) -> nn.Module:
-    """The global model of a config at the start; the same on every rank.
-
-    ``ranks`` share the batch statistics where the config says so.
-    """
+    """The start model, the same on every rank; with syncBN ``ranks`` share its batch statistics."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(config.seed, Purpose.MODEL))
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
@@ -106,13 +115,12 @@ def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) ->
 
 def new_model(config: Config, num_classes: int, channels: int, side: int) -> nn.Module:
     """The config's model with fresh weights, for images [channels, side, side]."""
-    if config.model_name == "net":
-        return Net(num_classes, channels, side)
-    if config.model_name == "mnist_net":
-        return MnistNet(num_classes, channels, side)
+    if own := OWN_MODELS.get(config.model_name):
+        return own(num_classes, channels, side)
     import torchvision.models  # the other models have no use for its start-up
 
-    model: nn.Module = getattr(torchvision.models, config.model_name)()
+    norm = NORMS[config.norm]
+    model: nn.Module = getattr(torchvision.models, config.model_name)(norm_layer=norm)
     stem = config.stem or ("cifar" if side < SMALL_SIDE else "imagenet")
     if stem == "cifar":
         model.maxpool = nn.Identity()
@@ -123,6 +131,11 @@ def new_model(config: Config, num_classes: int, channels: int, side: int) -> nn.
     assert isinstance(model.fc, nn.Linear)
     model.fc = nn.Linear(model.fc.in_features, num_classes)
     return model
+
+
+OWN_MODELS: dict[str, type[Net | MnistNet | Cnn]] = {"net": Net, "mnist_net": MnistNet, "cnn": Cnn}
+# groups: Wu and He, ECCV 2018; Hsieh et al., ICML 2020, for federated learning
+NORMS = {"batch": nn.BatchNorm2d, "group": partial(nn.GroupNorm, 32)}
 
 
 def last_linear(model: nn.Module) -> nn.Linear:
@@ -143,10 +156,7 @@ def num_parameters(model: nn.Module) -> int:
 
 
 class SumOverRanks(torch.autograd.Function):
-    """Values [K] summed over all ranks, in rank order. All ranks call it, forward and backward.
-
-    Every rank's loss depends on every rank's values, so the gradients are summed the same way.
-    """
+    """Values [K] summed over all ranks, in rank order. All ranks call it, forward and backward."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, ranks: Ranks) -> Tensor:
@@ -155,6 +165,7 @@ class SumOverRanks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # every rank's loss depends on every rank's values
         return ctx.ranks.sum_in_order(gradient), None
 
 

@@ -39,6 +39,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
     folder, notice = prepare_data(config, lambda: __import__("torch"))
     dataset = open_dataset(folder)
     with places.named():
+        check_classes(config, dataset.info.class_names)
         check_num_classes(config, dataset.num_classes)
         check_sizes(config, dataset.info.name, len(dataset.train), len(dataset.test))
     if notice and launcher.is_main:
@@ -48,13 +49,11 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
 
     from extra_utils.model import new_model
     from extra_utils.training.start_weights import prepare_weights
-    from my_data_loader import check_last_batches, make_shards
+    from my_data_loader import make_shards
 
     with torch.device("meta"):  # shapes only: the parent must not compute before it forks
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
     partition = make_shards(config, dataset)
-    with places.named():
-        check_last_batches(config, model, partition.shards, dataset.image_shape[1])
     notes = [*prepare_weights(config, model), *partition.notes()]
     labels = [dataset.train.labels[own] for own in partition.shards]
     if launcher.is_main:

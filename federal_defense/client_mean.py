@@ -18,7 +18,7 @@ from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.model import Net
 from extra_utils.my_dataset import Dataset
 from extra_utils.processes.supervisor import start_ranks
-from extra_utils.training.optimizer import Adam
+from extra_utils.training.optimizer import Adam, Optimizer
 from get_weight_matrix import class_means
 
 NUM_CLIENTS, IMAGES_EACH, EPOCHS, BATCH = 3, 400, 4, 32
@@ -75,7 +75,7 @@ def weight_matrix(ranks: Ranks, dataset: Dataset, *, is_attacked: bool) -> Tenso
         labels = torch.where(labels == SOURCE, TARGET, labels)
     torch.manual_seed(0)
     model = Net()  # the same on every rank
-    optimizer = Adam(model.parameters(), lr=0.002)
+    optimizer = Optimizer(model.parameters(), 0.002, Adam())
     order = torch.Generator().manual_seed(0)
     for _ in range(EPOCHS):
         for batch in torch.split(torch.randperm(len(labels), generator=order), BATCH):

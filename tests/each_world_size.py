@@ -28,7 +28,7 @@ class NormNet(nn.Module):
 def run_all(model: str, config: str, folder: str) -> None:
     """``model``: "norm" for the one above, else the config's."""
     if model == "norm":
-        extra_utils.model.Net = NormNet  # type: ignore[assignment,misc]
+        extra_utils.model.OWN_MODELS["net"] = NormNet  # type: ignore[assignment]
     main.draw = lambda *_: None
     for world_size in (1, 2, 3, 4):
         options = [f"--config={config}", f"--run_dir={folder}/on{world_size}"]

@@ -11,8 +11,7 @@ from extra_utils.config.help import Row, parameter_rows, rows_of, summary
 from extra_utils.config.keys import AttackConfig, GivenConfig
 from extra_utils.config.values import describe
 from extra_utils.run.metrics import SCHEMA, SUMMARY_ROUNDS
-from federal_defense.attacks import ATTACKS
-from federal_defense.rules.table import DEFENSES
+from federal_defense.rules.table import TABLES
 from tests.helpers import ROOT
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -29,10 +28,10 @@ KINDS = {
 
 
 def key_tables() -> str:
-    """Markdown: the keys of a config, of every attack, of each attack, and of each rule."""
+    """Markdown: the keys of a config, of every attack, and of each name in a table."""
     parts = [markdown(rows_of(GivenConfig)), "Keys of every `attack`:"]
     parts.append(markdown(rows_of(AttackConfig)))
-    for title, table in (("attack", ATTACKS), ("defense", DEFENSES)):
+    for title, table in TABLES.items():
         for name, function in table.items():
             parts.append(f"`{title}` `{name}`: {summary(function)}.")
             if rows := parameter_rows(function):

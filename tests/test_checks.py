@@ -38,10 +38,23 @@ def refuse(tmp_path: Path, data_path: Path, *options: str, **keys: Any) -> tuple
     return done.stdout + done.stderr, done.stderr.splitlines()[-1]
 
 
+NO_CIFAR100 = {"type": "cifar100", "download": False, "offline_data": "synthetic"}
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a rule's bound": ({"defense": {"name": "krum", "f": 2}}, "defense: krum needs n >= 2f+3, got"),
     "keys that contradict": ({"clients_per_round": 9}, "clients_per_round: got 9, must be at most"),
     "a class": ({"attack": FLIP | {"target": 10}}, "attack.target: got 10, must be a class of the"),
+    "a class that the data set in its place lacks": (
+        NO_CIFAR100 | {"attack": FLIP | {"target": 50}},
+        "attack.target: got 50, must be a class of the data set, from 0 (pattern 0) to 9 (pattern",
+    ),
+    "a class of the data set itself": (
+        NO_CIFAR100 | {"attack": FLIP | {"target": 100}},
+        "attack.target: got 100, must be a class of the data set, from 0 (0) to 99 (99)",
+    ),
+    "too few classes each": (
+        {"partition": "classes", "classes_per_client": 1},
+        "classes_per_client: got 1, must be 10 at most, and with 5 clients enough for all 10",
+    ),
     "a size": ({"num_train": 2}, "num_clients: got 5, must be at most the 2 training images"),
 }
 
@@ -70,14 +83,6 @@ def test_classes_that_only_the_images_tell_are_looked_at(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("_started")
-def test_the_last_batches_are_looked_at(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "photos", 10)
-    keys = {**GREY, "image_size": 8, "model_name": "resnet18"}
-    _, last = refuse(tmp_path, photos, **keys, batch_size=1)
-    assert "batch_size: got 1, which leaves client 0 a batch of one image" in last
-
-
-@pytest.mark.usefixtures("_started")
 def test_what_has_no_effect_and_what_is_not_covered_is_said(
     tmp_path: Path, data_path: Path
 ) -> None:
@@ -91,7 +96,7 @@ def test_what_has_no_effect_and_what_is_not_covered_is_said(
     }
     text, last = refuse(tmp_path, data_path, **keys)
     assert "which is not empty, must be a new folder" in last
-    assert 'alpha: has no effect here: partition is not "dirichlet"' in text
+    assert "alpha: has no effect here: partition is iid" in text
     assert "attack.start_round: comes after the last round" in text
     assert "3 of 5 clients attack; median allows for 2" in text
     assert "more: the model has no such value" in text

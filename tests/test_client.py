@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,16 +10,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from client import Client, Clients, cosine_rate, sample_rows
+from client import Client, Clients, sample_rows
 from extra_utils.aggregation.flat_model import WeightDiff
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.basics.random_streams import Purpose, stream
-from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
 from extra_utils.processes.child import process_context
 from extra_utils.run.progress import Observer
+from extra_utils.training.optimizer import Moment, learning_rate
 from get_weight_matrix import class_means
 from my_data_loader import TrainLoader
 from tests.extra_utils.aggregation.test_flat_model import dense
@@ -52,7 +52,7 @@ def train_plainly(client: Client, config: Config, model: Net, round_index: int) 
     optimizer = torch.optim.Adam(local.parameters(), lr=config.lr, fused=True)
     draws = stream(config.seed, Purpose.TRAINING, client.client_id, round_index)
     for epoch in range(config.local_epochs):
-        optimizer.param_groups[0]["lr"] = cosine_rate(config, epoch)
+        optimizer.param_groups[0]["lr"] = learning_rate(Moment(config, round_index, epoch))
         for images, labels in client.train_loader.epoch(draws):
             optimizer.zero_grad()
             F.cross_entropy(local(images), labels).backward()  # type: ignore[no-untyped-call]
@@ -60,15 +60,19 @@ def train_plainly(client: Client, config: Config, model: Net, round_index: int) 
     return local
 
 
-def test_local_training_is_torchs_own_adam_and_leaves_the_global_model_alone() -> None:
+@pytest.mark.parametrize("schedule", ["cosine_local", "cosine_rounds"])
+def test_local_training_is_torchs_own_adam_and_leaves_the_global_model_alone(
+    schedule: str,
+) -> None:
     dataset = make_dataset()
-    model = build_model(CONFIG, make_dataset())
+    config = replace(CONFIG, schedule=ChoiceConfig(name=schedule))
+    model = build_model(config, make_dataset())
     before = copy.deepcopy(model.state_dict())
-    client = make_clients(CONFIG, dataset).make(1, round_index=3)
+    client = make_clients(config, dataset).make(1, round_index=3)
     update = client.local_train(model, 3)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert isinstance(model, Net)
-    expected = train_plainly(client, CONFIG, model, 3)
+    expected = train_plainly(client, config, model, 3)
     assert torch.equal(dense(update.diff), dense(WeightDiff(expected, model)))
     assert torch.equal(update.class_mean, class_means(expected))
     assert update.num_samples == 20
@@ -169,14 +173,6 @@ def test_model_eval_counts_what_is_right() -> None:
     assert evaluation.accuracy == 5 * int((logits.argmax(1) == labels).sum())  # of 20 images
     assert evaluation.loss == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-5)
     assert model.training
-
-
-def test_the_rate_follows_the_cosine_over_the_local_epochs() -> None:
-    config = replace(CONFIG, local_epochs=4, lr=1.0, lrf=0.2)
-    rates = [cosine_rate(config, epoch) for epoch in range(4)]
-    half = math.sqrt(0.5)
-    expected = [1.0, 0.6 + 0.4 * half, 0.6, 0.6 - 0.4 * half]
-    assert rates == pytest.approx(expected)
 
 
 def test_an_empty_last_batch_does_not_exist() -> None:

@@ -20,11 +20,13 @@ from extra_utils.aggregation.messages import (
     Update,
     Updates,
 )
+from extra_utils.aggregation.server import Server
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.basics.heartbeat import Heartbeats
+from extra_utils.config.keys import ChoiceConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.child import process_context
-from get_weight_matrix import RoundSum, RuleRound, apply_result, class_means
+from get_weight_matrix import RoundSum, RuleRound, class_means
 from tests.extra_utils.aggregation.test_flat_model import dense
 from tests.helpers import run_distributed
 
@@ -78,16 +80,21 @@ def test_class_mean_refuses_a_model_without_a_full_last_layer() -> None:
         class_means(nn.Sequential(nn.Linear(2, 2), nn.Conv2d(1, 1, 1)))
 
 
+SERVER = Server(ChoiceConfig(name="sgd"), {})
+
+
 def test_weight_diff_and_apply_are_inverse() -> None:
     old, new = nn.Linear(3, 2), nn.Linear(3, 2)
     total = to_fixed_point(dense(WeightDiff(new, old)), 1.0).long()
-    apply_result(old, RoundResult(total, torch.zeros(0, dtype=torch.int64), []))
+    result = RoundResult(total, torch.zeros(0, dtype=torch.int64), [])
+    assert SERVER.apply(old, result) == result
     assert all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
 
 
 def test_apply_sets_the_counters() -> None:
     model = Counting()
-    apply_result(model, RoundResult(torch.zeros(2, dtype=torch.int64), torch.tensor([7]), []))
+    result = RoundResult(torch.zeros(2, dtype=torch.int64), torch.tensor([7]), [])
+    SERVER.apply(model, result)
     assert FlatModel(model).counters.tolist() == [7]
 
 

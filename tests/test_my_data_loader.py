@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 from typing import Literal
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from extra_utils.basics.errors import WrongKey
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
@@ -21,7 +19,6 @@ from my_data_loader import (
     Normalizer,
     TestLoader,
     TrainLoader,
-    check_last_batches,
     choose_eval_images,
     choose_test_images,
     crop,
@@ -72,22 +69,41 @@ def test_shards_are_cut_for_common_steps_at_random_and_each_class_is_told() -> N
     assert note == f"syncBN: {total} images are left out, so that all take equal steps: {lost}"
 
 
-CAN = [{"freeze_layers": True}, {"syncBN": True}, {"batch_size": 6}, {"model_name": "mnist_net"}]
+NO_BATCH_NORM = [{"freeze_layers": True}, {"syncBN": True}, {"norm": "group"}]
 
 
-@pytest.mark.parametrize("keys", [{}, *CAN])
-def test_a_batch_of_one_is_refused_only_where_the_model_cannot_train_on_it(
-    keys: dict[str, object],
+@pytest.mark.parametrize("keys", [*NO_BATCH_NORM, {"model_name": "net"}, {}])
+@pytest.mark.parametrize(
+    ("size", "usual", "joined"),
+    [(12, [5, 5, 2], [5, 5, 2]), (11, [5, 5, 1], [5, 6]), (6, [5, 1], [6]), (1, [1], [2])],
+)
+def test_no_batch_norm_sees_one_image_alone(
+    keys: dict[str, object], size: int, usual: list[int], joined: list[int]
 ) -> None:
     config = make_config(**({"type": "folder", "model_name": "resnet18", "batch_size": 5} | keys))
-    side = 16 if keys.get("model_name") else 8
-    with torch.device("meta"):
-        model = new_model(config, 10, 3, side)
-    state = {name: value.shape for name, value in model.state_dict().items()}
-    shards = [np.arange(12), np.arange(6), np.arange(5)]
-    with contextlib.nullcontext() if keys else pytest.raises(WrongKey, match="of its 6, and"):
-        check_last_batches(config, model, shards, side)
-    assert {name: value.shape for name, value in model.state_dict().items()} == state
+    dataset, shard = make_dataset(), np.arange(20, 20 + size)
+    loader = TrainLoader(dataset, shard, config)
+    batches = list(loader.epoch(np.random.default_rng(0)))
+    expected = usual if keys else joined
+    assert [len(labels) for _, labels in batches] == expected
+    assert [len(images) for images, _ in batches] == expected
+    assert loader.num_batches == len(expected)
+    seen = torch.cat([labels for _, labels in batches]).tolist()
+    assert sorted(seen) == sorted(dataset.train.labels[shard].tolist() * (sum(expected) // size))
+
+
+@pytest.mark.parametrize("num_images", [1, 9])
+def test_a_resnet_with_a_map_of_one_pixel_trains_on_a_shard_that_leaves_one(
+    num_images: int,
+) -> None:
+    """Batch norm over one image and one pixel has nothing to take a deviation of."""
+    config = make_config(type="folder", model_name="resnet18", batch_size=4)
+    model = new_model(config, 10, 3, 8)
+    loader = TrainLoader(make_dataset(side=8), np.arange(num_images), config)
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        model(torch.zeros(1, 3, 8, 8))
+    for images, _ in loader.epoch(np.random.default_rng(0)):
+        assert model(images).isfinite().all()
 
 
 def test_the_evaluation_images_are_some_of_the_test_images() -> None:

@@ -31,12 +31,12 @@ NUM_KILLS = 24
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, data_path: Path) -> Path:
-    """The folder of a run of four clients, six rounds; FoolsGold's history counts in each."""
+    """Four clients, six rounds; FoolsGold's history counts in each, and the server's means."""
     folder = tmp_path_factory.mktemp("undisturbed")
     config = write_config(
         folder, data_path=str(data_path), attack=ATTACK, num_clients=4, clients_per_round=3,
         num_train=1200, global_epochs=6, partition="dirichlet", alpha=0.1, seed=1,
-        defense={"name": "foolsgold"},
+        defense={"name": "foolsgold"}, server={"name": "yogi"},
     )  # fmt: skip
     done = run_main(f"--config={config}", f"--run_dir={folder / 'run'}")
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,18 @@ CASES = {
         "norm",
         {"num_clients": 5, "partition": "dirichlet", "attack": ATTACK},
     ),
+    "quantity, the settings that papers use, batch norm": (
+        "norm",
+        {
+            "num_clients": 5,
+            "partition": "quantity",
+            "optimizer": {"name": "sgd"},
+            "proximal_mu": 0.1,
+            "schedule": {"name": "cosine_rounds"},
+            "server": {"name": "adam"},
+            "defense": {"name": "median"},
+        },
+    ),
     "dropout": ("net", {"num_clients": 4, "model_name": "mnist_net"}),
     "iid, sampled, no attack, batch norm": ("norm", {"num_clients": 6, "clients_per_round": 3}),
 }

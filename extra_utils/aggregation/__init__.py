@@ -1,1 +1,1 @@
-"""A model as numbers, and what is told of it. May import: basics, distributed_utils, model."""
+"""A model as numbers, and messages of it. May import: basics, config, distributed_utils, model."""

@@ -44,7 +44,6 @@ class FlatModel:
         return self.num_scored + self.num_statistics
 
     def pieces(self) -> Iterator[Tensor]:
-        """The row in pieces."""
         return in_pieces(self.scored + self.statistics)
 
     def cut(self, row: Tensor) -> tuple[Tensor, ...]:

@@ -16,9 +16,9 @@ USAGE = """\
 usage: python main.py [--config FILE] [--run_dir DIR] [--KEY=VALUE ...]
 
 Federated learning on one machine. A key is set in the JSON file or on the command line, as
---key=value or --key value, with a dot into attack and defense: --attack.target=7; a key that is
-true or false may stand alone: --only_0. Command line beats file, file beats default. A value is
-JSON, else a string.
+--key=value or --key value, with a dot into attack, defense, optimizer, schedule and server:
+--attack.target=7; a key that is true or false may stand alone: --only_0. Command line beats file,
+file beats default. A value is JSON, else a string.
 
   --config FILE   the JSON file of the run (default: configs/cifar.json, the main job)
   --run_dir DIR   the run's folder, new or empty (default: <output_dir>/<name>-<date>-<time>)
@@ -33,7 +33,6 @@ and they end in a table with differences seed by seed. The same command goes on 
   --jobs N        runs at work at a time (default: cores by threads_per_process)
   --baseline K=V  what the others are compared with (default: the first rule, else the first value)
   --yes           start more than 1,000 runs
-
 """
 Row = tuple[str, str, str, str]  # key, type, default, meaning
 
@@ -53,26 +52,23 @@ def help_text(tables: Tables) -> str:
         for name, kind, default, text in rows:
             lines.append(f"  --{name}  ({kind}; default: {default})")
             lines += textwrap.wrap(text, 90, initial_indent="      ", subsequent_indent="      ")
-    return USAGE + "\n".join(lines[1:]) + "\n"
+    return USAGE + "\n".join(lines) + "\n"
 
 
 def rows_of(kind: type) -> list[Row]:
     """The keys of a config, or those that every attack or every rule has, in order."""
-    texts, hints = field_texts(kind), hints_of(kind).items()
+    source = inspect.getsource(kind)  # each field has a docstring under it
+    found = re.findall(r'^    (\w+): [^\n]+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL)
+    texts = {name: " ".join(text.split()) for name, text in found}
     defaults = {f.name: _default(f.default, f.default_factory) for f in fields(kind)}
+    hints = hints_of(kind).items()
     return [(name, describe(hint), defaults[name], texts[name]) for name, hint in hints]
 
 
-def field_texts(kind: type) -> dict[str, str]:
-    """Field name to the docstring under it, in the order of the fields."""
-    source = inspect.getsource(kind)
-    found = re.findall(r'^    (\w+): [^\n]+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL)
-    return {name: " ".join(text.split()) for name, text in found}
-
-
 def parameter_rows(function: Callable[..., Any]) -> list[Row]:
-    """The keys of one attack or rule, from its signature and the lines of its docstring."""
-    texts = dict(re.findall(r"^ *`(\w+)`: (.*)$", _docstring(function), re.MULTILINE))
+    """A function's keys, from its signature, its docstring's lines, and those of its module's."""
+    documents = "\n".join(map(_docstring, (inspect.getmodule(function), function)))
+    texts = dict(re.findall(r"^ *`(\w+)`: (.*)$", documents, re.MULTILINE))
     keys = parameters_of(function).items()
     return [(name, describe(hint), _default(value), texts[name]) for name, (hint, value) in keys]
 
@@ -82,9 +78,9 @@ def summary(function: Callable[..., Any]) -> str:
     return _docstring(function).strip().splitlines()[0]
 
 
-def _docstring(function: Callable[..., Any]) -> str:
-    """From the source where ``python -OO`` keeps none."""
-    return function.__doc__ or inspect.getsource(function).split('"""')[1]
+def _docstring(of: Any) -> str:
+    """From the source, since ``python -OO`` keeps none."""
+    return inspect.getsource(of).split('"""')[1]
 
 
 def _default(default: Any, factory: Any = MISSING) -> str:

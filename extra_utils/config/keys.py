@@ -7,10 +7,20 @@ here needs torch, so that a wrong config costs no waiting.
 from dataclasses import dataclass, field, is_dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
-from extra_utils.config.values import LARGEST_COUNT, Count, CountOrZero, Fraction, Json, Range
+from extra_utils.config.values import (
+    LARGEST_COUNT,
+    Count,
+    CountOrZero,
+    Fraction,
+    Json,
+    NotNegative,
+    Positive,
+    Range,
+)
 
-DATA_TYPES = Literal["cifar", "mnist", "fashion_mnist", "flower", "folder", "synthetic"]
-MODELS = Literal["net", "mnist_net", "resnet18", "resnet34", "resnet101"]
+DATA_TYPES = Literal["cifar", "cifar100", "mnist", "fashion_mnist", "flower", "folder", "synthetic"]
+MODELS = Literal["net", "mnist_net", "cnn", "resnet18", "resnet34", "resnet101"]
+PARTITIONS = Literal["iid", "dirichlet", "shards", "classes", "quantity"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +39,19 @@ class AttackConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DefenseConfig:
-    """The key `defense`: the aggregation rule and its own parameters."""
+class ChoiceConfig:
+    """A key such as `defense`: the name of a function, and that function's own parameters."""
 
     name: str
-    """which rule"""
+    """which one"""
     parameters: Json = field(default_factory=dict)
 
 
-KINDS: dict[str, type] = {"attack": AttackConfig, "defense": DefenseConfig}
+STEPS = ("optimizer", "schedule", "server")  # keys of an unused choice are warned of
+KINDS: dict[str, type] = {
+    "attack": AttackConfig,
+    **dict.fromkeys(("defense", *STEPS), ChoiceConfig),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +68,8 @@ class GivenConfig:
     """where the data set is, or is downloaded to"""
     download: bool = True
     """let torchvision fetch what is missing"""
+    coarse_labels: bool = False
+    """the twenty classes of `cifar100`, of torchvision's files, in place of its hundred"""
     offline_data: Literal["synthetic"] | None = None
     """null: missing data is an error; "synthetic": go on with the built-in images, and say so"""
     image_size: Annotated[int, Range(8, 1024)] | None = None
@@ -74,6 +90,10 @@ class GivenConfig:
     """first layers of a ResNet: "cifar" is 3x3, stride 1, no pooling; "imagenet" is torchvision's,
     which shrinks an image's side to a quarter at once (null: "cifar" under 64 pixels, of which that
     would leave too little)"""
+    norm: Literal["batch", "group"] = "batch"
+    """of a ResNet: over a batch's images, or of each image over 32 groups of channels. Batch norm
+    cannot tell one image from its mean: a last batch of one joins the batch before it, and the
+    image of a client that has no other stands twice in its batch"""
     syncBN: bool = False  # the article's spelling
     """share batch norm's statistics across ranks; needs one client for each process"""
     world_size: Annotated[int, Range(1, 256)] = 3
@@ -82,10 +102,12 @@ class GivenConfig:
     """clients (null: one for each process)"""
     clients_per_round: Count | None = None
     """clients drawn for each round (null: all)"""
-    partition: Literal["iid", "dirichlet", "shards"] = "iid"
+    partition: PARTITIONS = "iid"
     """how the training images are split among the clients; always disjoint"""
-    alpha: Annotated[float, Range(0, 1e6, above=True)] = 0.5
-    """`dirichlet`: the smaller, the more unequal the clients' classes"""
+    alpha: Positive = 0.5
+    """`dirichlet`: the smaller, the more unequal the clients' classes; `quantity`: their sizes"""
+    classes_per_client: Count = 2
+    """`classes`: how many of them each client has images of"""
     shards_per_client: Count = 2
     """`shards`: runs of label-sorted images that each client gets"""
     global_epochs: Count = 10
@@ -94,10 +116,18 @@ class GivenConfig:
     """epochs that a client trains in a round"""
     batch_size: Count = 64
     """training images in a batch"""
-    lr: Annotated[float, Range(0, 1e6, above=True)] = 0.001
-    """Adam's learning rate at the start of each round"""
-    lrf: Annotated[float, Range(0, 1)] = 0.1
-    """where the cosine over a round's local epochs is heading, as a fraction of `lr`"""
+    optimizer: ChoiceConfig = ChoiceConfig(name="adam")
+    """{"name": ..., its parameters}: how a client trains; it begins anew in every round"""
+    lr: Positive = 0.001
+    """the clients' learning rate, where the schedule begins"""
+    lrf: Fraction = 0.1
+    """where a schedule's cosine is heading, as a fraction of `lr`"""
+    schedule: ChoiceConfig = ChoiceConfig(name="cosine_local")
+    """{"name": ..., its parameters}: how that rate falls"""
+    proximal_mu: NotNegative = 0.0
+    """FedProx: adds mu / 2 times the squared distance to the global model to a client's loss"""
+    server: ChoiceConfig = ChoiceConfig(name="sgd")
+    """{"name": ..., its parameters}: what the server does with the mean difference"""
     eval_points: CountOrZero | None = None
     """local loss and accuracy points in each local epoch; 0: none (null: 5, but 0 above 10 clients,
     where testing every local model would take longer than training it)"""
@@ -107,13 +137,13 @@ class GivenConfig:
     """draw client 0's curves only, and skip the other clients' local evaluation"""
     attack: AttackConfig | None = None
     """null, or {"name": ..., "clients": [...], "start_round": ..., parameters of that attack}"""
-    defense: DefenseConfig = DefenseConfig(name="mean")
+    defense: ChoiceConfig = ChoiceConfig(name="mean")
     """{"name": ..., parameters of that rule}: how the clients' updates become one"""
     seed: Annotated[int, Range(0, LARGEST_COUNT)] = 0
     """root of every random draw"""
     threads_per_process: Annotated[int, Range(1, 256)] = 1
     """torch threads of each process; they are part of what fixes the result's bytes"""
-    timeout_s: Annotated[float, Range(0, 1e6, above=True)] = 60.0
+    timeout_s: Positive = 60.0
     """a process that shows no sign of life for this many seconds ends the run"""
     checkpoint_every: CountOrZero = 1
     """rounds between checkpoints; 0 keeps none"""
@@ -130,6 +160,12 @@ class Config(GivenConfig):
     clients_per_round: int = field()
     eval_points: int = field()
     model_name: MODELS = field()
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether batch norm is trained."""
+        is_resnet = self.model_name.startswith("resnet")
+        return is_resnet and self.norm == "batch" and not self.freeze_layers
 
     def attackers(self, round_index: int) -> set[int]:
         """The clients that attack in this round."""

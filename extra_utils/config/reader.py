@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 from extra_utils.basics.errors import ConfigError, WrongKey, show
-from extra_utils.config.keys import HINTS, KINDS, GivenConfig, hints_of, to_json
+from extra_utils.config.keys import HINTS, KINDS, STEPS, GivenConfig, hints_of, to_json
 from extra_utils.config.values import NULL, Json, check_known, check_value, parse_json, read_json
 
 COMMAND_LINE = "command line"
@@ -50,10 +50,7 @@ class Arguments:
 
 
 def parse_arguments(argv: Iterable[str]) -> Arguments:
-    """Both ``--key=value`` and ``--key value``; the last of several wins.
-
-    A switch alone is on: ``--only_0``.
-    """
+    """``--key=value``, ``--key value``, or a switch alone (``--only_0``); the last one wins."""
     found: dict[str, str] = {}
     rest = list(argv)
     while rest:
@@ -95,6 +92,7 @@ class Places:
     """Where the user gave which key, such as `lr`, `attack` or `attack.target`, for messages."""
 
     where: dict[str, str]
+    idle: dict[str, str] = field(default_factory=dict)  # keys of a choice not made, and why
 
     def of(self, key: str) -> str:
         """Where to look when the key's value is wrong."""
@@ -135,7 +133,8 @@ def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> Give
         choices = ", ".join(get_args(HINTS["type"]))
         raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
     checked: Json = {"name": path.stem}
-    for key, value in values.items():
+    chosen = {key: to_json(getattr(GivenConfig, key)) for key in STEPS}  # with their defaults
+    for key, value in (chosen | values).items():
         check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY, SWEEP])
         if key == SWEEP:
             raise WrongKey(key, "belongs in the config file, as an object of lists")
@@ -151,10 +150,11 @@ def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> Give
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """A rule's or attack's own keys: name to (type hint, default or REQUIRED)."""
+    """A function's or class's own keys: name to (type hint, default or REQUIRED)."""
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     hinted = SimpleNamespace(__annotations__={p.name: p.annotation for p in own})  # no torch's
-    hints = get_type_hints(hinted, function.__globals__, include_extras=True)
+    names = getattr(function, "__globals__", None)  # a class has its hints ready
+    hints = get_type_hints(hinted, names, include_extras=True)
     return {p.name: (hints[p.name], p.default) for p in own}
 
 
@@ -196,9 +196,13 @@ def _read_nested(key: str, value: Any, places: Places, functions: Functions) -> 
         raise ConfigError(f"{place}: {key}: got clients and fraction, must be one of the two")
     parameters = parameters_of(functions[name])
     hints = hints_of(KINDS[key]) | {inner: hint for inner, (hint, _) in parameters.items()}
+    known = set().union(*map(parameters_of, functions.values()))
     found: Json = {}
     for inner, entry in value.items():
         place = places.of(f"{key}.{inner}")
+        if inner not in hints and key in STEPS and inner in known:
+            places.idle[f"{key}.{inner}"] = f"{key} is {name}"
+            continue
         check_known(f"{place}: {key}", inner, hints)
         found[inner] = check_value(place, f"{key}.{inner}", entry, hints[inner])
     own = {inner: found.pop(inner, default) for inner, (_, default) in parameters.items()}

@@ -36,7 +36,13 @@ def check_rules(config: Config) -> None:
     clients, drawn, processes = config.num_clients, config.clients_per_round, config.world_size
     if drawn > clients:
         raise WrongKey("clients_per_round", f"got {drawn}, must be at most num_clients, {clients}")
-    _check_model(config)
+    model, side = config.model_name, config.image_size or SMALLEST_SIDE
+    is_small = not model.startswith("resnet")
+    if is_small and side < SMALLEST_SIDE:
+        raise WrongKey("image_size", f"got {side}, must be at least {SMALLEST_SIDE} for {model}")
+    if is_small and config.weights == "imagenet":
+        right = f"must be a .pth file or null for {model}, of which torchvision has none"
+        raise WrongKey("weights", f'got "imagenet", {right}')
     if config.syncBN and not processes == clients == drawn:
         got = f"got true with {clients} clients, {drawn} of them a round, on {processes} processes"
         right = "must be one client for each process every round, since all step together"
@@ -46,7 +52,7 @@ def check_rules(config: Config) -> None:
 
 
 def check_classes(config: Config, class_names: list[str]) -> None:
-    """A WrongKey where the attack names a class that the data set lacks."""
+    """A WrongKey where the attack names a class that is not there, or clients hold too few."""
     parameters = config.attack.parameters if config.attack else {}
     for key in ("source",) if parameters.get("source") == "all" else ("source", "target"):
         number, last = parameters.get(key), len(class_names) - 1
@@ -54,6 +60,10 @@ def check_classes(config: Config, class_names: list[str]) -> None:
             right = f"from 0 ({class_names[0]}) to {last} ({class_names[-1]})"
             text = f"got {number}, must be a class of the data set, {right}"
             raise WrongKey(f"attack.{key}", text)
+    each, classes = config.classes_per_client, len(class_names)
+    if config.partition == "classes" and not classes / config.num_clients <= each <= classes:
+        right = f"{classes} at most, and with {config.num_clients} clients enough for all {classes}"
+        raise WrongKey("classes_per_client", f"got {each}, must be {right} classes of the data set")
 
 
 def check_sizes(config: Config, name: str, num_train: int, num_test: int) -> None:
@@ -80,44 +90,41 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     """A warning for each key that was given, is not at its default, and changes nothing."""
     is_resnet = config.model_name.startswith("resnet")
     is_own, is_made = config.type in ("flower", "folder"), config.type == "synthetic"
+    dealt, schedule = f"partition is {config.partition}", config.schedule.name
+    is_cosine = schedule.startswith("cosine")
+    is_short = schedule == "cosine_local" and config.local_epochs == 1
     never = f"{'your own' if is_own else 'synthetic'} images are never fetched nor replaced"
     idle = {
-        "alpha": (config.partition != "dirichlet", 'partition is not "dirichlet"'),
-        "shards_per_client": (config.partition != "shards", 'partition is not "shards"'),
-        "lrf": (config.local_epochs == 1, "with one local epoch the rate stays at lr"),
-        "eval_size": (config.eval_points == 0, "eval_points is 0"),
-        "only_0": (config.eval_points == 0, "eval_points is 0"),
+        "coarse_labels": (config.type != "cifar100", "the data set is not cifar100"),
+        "alpha": (config.partition not in ("dirichlet", "quantity"), dealt),
+        "shards_per_client": (config.partition != "shards", dealt),
+        "classes_per_client": (config.partition != "classes", dealt),
+        "lrf": (
+            not is_cosine or is_short,
+            "with one local epoch the rate stays at lr" if is_short else f"schedule is {schedule}",
+        ),
+        **dict.fromkeys(("eval_size", "only_0"), (config.eval_points == 0, "eval_points is 0")),
         "image_size": (not is_own, f"{config.type} has its own size"),
-        "stem": (not is_resnet, "the model is no ResNet"),
-        "syncBN": (not is_resnet or config.freeze_layers, "no batch norm is trained"),
-        "download": (is_own or is_made, never),
-        "offline_data": (is_own or is_made, never),
+        **dict.fromkeys(("stem", "norm"), (not is_resnet, "the model is no ResNet")),
+        "syncBN": (not config.has_batch_norm, "no batch norm is trained"),
+        **dict.fromkeys(("download", "offline_data"), (is_own or is_made, never)),
     }
     found = {
-        key: f"has no effect here: {reason}"
+        key: reason
         for key, (holds, reason) in idle.items()
         if holds and key in places.where and getattr(config, key) != getattr(GivenConfig, key)
-    }
+    } | places.idle
+    if config.optimizer.parameters.get("nesterov") and not config.optimizer.parameters["momentum"]:
+        found["optimizer.nesterov"] = "optimizer.momentum is 0"
     attack = config.attack
     if attack and attack.fraction and round(attack.fraction * config.num_clients) == 0:
-        few = f"{attack.fraction} of {config.num_clients} clients is nobody"
-        found["attack.fraction"] = f"has no effect here: {few}"
+        found["attack.fraction"] = f"{attack.fraction} of {config.num_clients} clients is nobody"
     if attack and attack.name == "scaling" and attack.parameters["factor"] == 1:
-        found["attack.factor"] = "has no effect here: 1 is as long as it is"
+        found["attack.factor"] = "1 is as long as it is"
+    texts = {key: f"has no effect here: {reason}" for key, reason in found.items()}
     if attack and attack.start_round > config.global_epochs:
-        found["attack.start_round"] = "comes after the last round"
-    return [f"{places.of(key)}: {key}: {text}" for key, text in found.items()]
-
-
-def _check_model(config: Config) -> None:
-    model, side = config.model_name, config.image_size or SMALLEST_SIDE
-    if model.startswith("resnet"):
-        return
-    if side < SMALLEST_SIDE:
-        raise WrongKey("image_size", f"got {side}, must be at least {SMALLEST_SIDE} for {model}")
-    if config.weights == "imagenet":
-        right = f"must be a .pth file or null for {model}, of which torchvision has none"
-        raise WrongKey("weights", f'got "imagenet", {right}')
+        texts["attack.start_round"] = "comes after the last round"
+    return [f"{places.of(key)}: {key}: {text}" for key, text in texts.items()]
 
 
 def _check_attack(attack: AttackConfig, num_clients: int) -> None:

@@ -6,9 +6,8 @@ import math
 import re
 import types
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from extra_utils.basics.errors import ConfigError, show
 
@@ -18,8 +17,7 @@ UNIONS, NULL = (Union, types.UnionType), type(None)
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """The numbers that are right, both ends included unless ``above`` says otherwise."""
 
     low: float = -math.inf
@@ -38,6 +36,9 @@ Count = Annotated[int, Range(1, LARGEST_COUNT)]
 CountOrZero = Annotated[int, Range(0, LARGEST_COUNT)]
 ClassNumber = CountOrZero
 Fraction = Annotated[float, Range(0, 1)]
+Decay = Annotated[float, Range(0, 0.999999)]  # of a running mean
+NotNegative = Annotated[float, Range(0, 1e6)]
+Positive = Annotated[float, Range(0, 1e6, above=True)]
 
 
 def check_value(where: str, key: str, value: object, hint: Any) -> Any:

@@ -7,6 +7,7 @@ forks the ranks, and a download that hangs in a name look-up can only be ended f
 import contextlib
 import gzip
 import math
+import pickle
 import shutil
 import sys
 import tempfile
@@ -22,8 +23,10 @@ from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
 from extra_utils.processes.child import Unavailable, in_child
 
 IDX_FILES = [f"{s}-{k}-ubyte" for s in ("train", "t10k") for k in ("images-idx3", "labels-idx1")]
-CIFAR = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
+CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 FASHION = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+NUMBERS = list(map(str, range(100)))
+TAR_10, TAR_100 = "cifar-10-python.tar.gz", "cifar-100-python.tar.gz"
 
 
 class Official(NamedTuple):
@@ -31,15 +34,19 @@ class Official(NamedTuple):
 
     title: str  # torchvision's name has no "-"
     folder: str
-    class_names: list[str]
+    class_names: list[str]  # or their numbers, where the files have the names
     archive: str = ""  # that torchvision unpacks into the folder; "" for four idx files
+    images: str = ""  # where a folder of images may lie as well
+    coarse: bool = False  # the labels of torchvision's files that it does not read
 
 
 OFFICIAL = {
-    "cifar": Official(
-        "CIFAR-10", "cifar-10-batches-py", CIFAR.split(", "), "cifar-10-python.tar.gz"
+    "cifar": Official("CIFAR-10", "cifar-10-batches-py", CIFAR, TAR_10, "cifar10"),
+    "cifar100": Official("CIFAR-100", "cifar-100-python", NUMBERS, TAR_100, "cifar100"),
+    "cifar100 coarse": Official(
+        "CIFAR-100 (coarse)", "cifar-100-python", NUMBERS[:20], TAR_100, coarse=True
     ),
-    "mnist": Official("MNIST", "MNIST/raw", list("0123456789")),
+    "mnist": Official("MNIST", "MNIST/raw", NUMBERS[:10]),
     "fashion_mnist": Official("Fashion-MNIST", "FashionMNIST/raw", FASHION.split(", ")),
 }
 
@@ -100,19 +107,31 @@ def _download(official: Official, data_path: Path) -> Dataset:
 
 
 def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
+    with contextlib.redirect_stdout(sys.stderr):
+        splits = [_kind(official)(str(root), train=t, download=fetch) for t in (True, False)]
+    labels = [split.targets for split in splits]
+    if official.title.startswith("CIFAR-100"):
+        official = official._replace(class_names=splits[0].classes)
+    if official.coarse:  # of files that have passed their checksums
+        files = [root / official.folder / name for name in ("train", "test", "meta")]
+        *parts, meta = [pickle.loads(path.read_bytes(), encoding="latin1") for path in files]
+        labels = [part["coarse_labels"] for part in parts]
+        official = official._replace(class_names=meta["coarse_label_names"])
+    pairs = zip([split.data for split in splits], labels, strict=True)
+    return _assemble(official, [np.asarray(array) for pair in pairs for array in pair])
+
+
+def _kind(official: Official) -> Any:
+    """torchvision's class."""
     from torchvision import datasets
 
-    kind = getattr(datasets, official.title.replace("-", ""))
-    with contextlib.redirect_stdout(sys.stderr):
-        splits = [kind(str(root), train=train, download=fetch) for train in (True, False)]
-    return _assemble(official, [np.asarray(a) for s in splits for a in (s.data, s.targets)])
+    return getattr(datasets, official.title.split(" ")[0].replace("-", ""))
 
 
 def _passes_checksum(official: Official, archive: Path) -> bool:
-    from torchvision import datasets
+    from torchvision.datasets.utils import check_integrity
 
-    kind = getattr(datasets, official.title.replace("-", ""))
-    return bool(datasets.utils.check_integrity(archive, kind.tgz_md5))
+    return bool(check_integrity(archive, _kind(official).tgz_md5))
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

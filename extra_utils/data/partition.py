@@ -3,6 +3,7 @@
 Pure functions: the generator decides everything, so every rank and every run gets the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,14 +35,10 @@ class Partition:
 
 def partition(labels: Labels, config: Config, generator: Generator) -> Partition:
     """The config's partition of labels [N] among its clients."""
-    num_clients, each = config.num_clients, config.shards_per_client
-    if config.partition == "dirichlet":
-        shards = partition_dirichlet(labels, num_clients, generator, alpha=config.alpha)
-        return Partition(shards, fill_empty(shards))
-    if config.partition == "shards":
-        return Partition(partition_shards(labels, num_clients, generator, shards_per_client=each))
-    # iid: shuffled and cut into pieces that are equal within one image
-    return Partition(np.array_split(generator.permutation(len(labels)), num_clients))
+    function, keys = PARTITIONS[config.partition]
+    own = {key: getattr(config, key) for key in keys}
+    shards = function(labels, config.num_clients, generator, **own)
+    return Partition(shards, fill_empty(shards))
 
 
 def cut_to_shortest(
@@ -49,8 +46,7 @@ def cut_to_shortest(
 ) -> Partition:
     """Every shard as long as the shortest; what is left out is drawn: shards lie by label."""
     length = min(len(shard) for shard in found.shards)
-    chosen = [np.sort(generator.permutation(len(shard))[:length]) for shard in found.shards]
-    shards = [shard[own] for shard, own in zip(found.shards, chosen, strict=True)]
+    shards = [own[np.sort(generator.permutation(len(own))[:length])] for own in found.shards]
     counts = (
         np.bincount(labels[np.concatenate(parts)], minlength=len(class_names)).tolist()
         for parts in (found.shards, shards)
@@ -58,6 +54,11 @@ def cut_to_shortest(
     triples = zip(class_names, *counts, strict=True)
     lost = {name: (had - kept, had) for name, had, kept in triples if kept < had}
     return Partition(shards, found.num_moved, lost)
+
+
+def partition_iid(labels: Labels, num_clients: int, generator: Generator) -> list[Indices]:
+    """Shuffled, and cut into pieces that are equal within one image."""
+    return np.array_split(generator.permutation(len(labels)), num_clients)
 
 
 def partition_dirichlet(
@@ -90,6 +91,49 @@ def partition_shards(
     runs = np.array_split(by_label, num_clients * shards_per_client)
     dealt = generator.permutation(len(runs)).reshape(num_clients, shards_per_client)
     return [np.concatenate([runs[number] for number in own]) for own in dealt]
+
+
+def partition_classes(
+    labels: Labels, num_clients: int, generator: Generator, *, classes_per_client: int
+) -> list[Indices]:
+    """Each client has images of so many classes, and those that hold a class have equal parts.
+
+    The classes are dealt at random, but of each about as often as of every other.
+    Source: "#C = k" of Li et al., ICDE 2022.
+    """
+    classes = np.unique(labels)
+    holders: list[list[int]] = [[] for _ in classes]
+    for client in range(num_clients):
+        times = np.array([len(own) for own in holders])
+        for number in np.lexsort((generator.random(len(classes)), times))[:classes_per_client]:
+            holders[number].append(client)
+    pieces: list[list[Indices]] = [[labels[:0]] for _ in range(num_clients)]
+    for label, own in zip(classes, holders, strict=True):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        for client, piece in zip(own, np.array_split(members, len(own)), strict=True):
+            pieces[client].append(piece)
+    return [np.concatenate(own) for own in pieces]
+
+
+def partition_quantity(
+    labels: Labels, num_clients: int, generator: Generator, *, alpha: float
+) -> list[Indices]:
+    """Sizes in proportions drawn from Dirichlet(alpha), labels as they come; some may stay empty.
+
+    Source: "q ~ Dir(beta)" of Li et al., ICDE 2022.
+    """
+    shares = generator.dirichlet(np.full(num_clients, alpha))
+    cuts = np.round(np.cumsum(shares)[:-1] * len(labels)).astype(np.int64)
+    return np.split(generator.permutation(len(labels)), cuts)
+
+
+PARTITIONS: dict[str, tuple[Callable[..., list[Indices]], tuple[str, ...]]] = {  # and their keys
+    "iid": (partition_iid, ()),
+    "dirichlet": (partition_dirichlet, ("alpha",)),
+    "shards": (partition_shards, ("shards_per_client",)),
+    "classes": (partition_classes, ("classes_per_client",)),
+    "quantity": (partition_quantity, ("alpha",)),
+}
 
 
 def fill_empty(shards: list[Indices]) -> int:

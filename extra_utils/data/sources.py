@@ -11,7 +11,7 @@ from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data import image_folders
 from extra_utils.data.cache import Source, find_or_build, make_cache_root
-from extra_utils.data.official import OFFICIAL, find_idx_files, load_official
+from extra_utils.data.official import OFFICIAL, Official, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
 from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
 from extra_utils.processes.child import Unavailable, in_child
@@ -19,7 +19,6 @@ from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
 MOST_NAMED = 10  # of what is left aside; the others are counted
-CIFAR_FOLDER = "cifar10"
 Task = Callable[[], object]
 VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
 FLOWERS = "https://download.tensorflow.org/example_images/flower_photos.tgz"
@@ -38,7 +37,13 @@ def known_classes(config: Config) -> list[str]:
     if folder := _folder_of_images(config):
         first, *_ = image_folders.find_parts(folder) or [folder]
         return list(map(printable, image_folders.scan_class_names(first)))
-    return OFFICIAL[config.type].class_names
+    return official_of(config).class_names
+
+
+def official_of(config: Config) -> Official:
+    """What torchvision has under the config's type."""
+    is_coarse = config.type == "cifar100" and config.coarse_labels
+    return OFFICIAL["cifar100 coarse" if is_coarse else config.type]
 
 
 def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, str]:
@@ -56,20 +61,19 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
         return found, ""
     except Unavailable as error:
         reason = f"{passed_over}; {error}" if passed_over else str(error)
-        wanted, cure = OFFICIAL[config.type].title, _cure(config)
+        wanted, cure = official_of(config).title, _cure(config)
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
         shown = {"reason": printable(reason), "cure": printable(cure)}
         notice = BANNER.format(line="=" * 88, wanted=wanted, **shown)
-    built_in = _find_source(replace(config, type="synthetic"))
-    return find_or_build(root, built_in), notice
+    return find_or_build(root, _find_source(replace(config, type="synthetic"))), notice
 
 
 def _passed_over(config: Config) -> str:
-    """Why CIFAR-10's folder of images is there and not used, else ""."""
-    folder = Path(config.data_path) / CIFAR_FOLDER
-    if config.type != "cifar" or not folder.is_dir() or image_folders.find_parts(folder):
+    """Why an official data set's folder of images is there and not used, else ""."""
+    folder = _official_images(config)
+    if not folder or image_folders.find_parts(folder):
         return ""
     names = ", ".join(image_folders.scan_class_names(folder)) or "no folder"
     return f"{folder} holds {names}; must hold train/ and test/"
@@ -77,22 +81,27 @@ def _passed_over(config: Config) -> str:
 
 def _cure(config: Config) -> str:
     """What to put where."""
-    official = OFFICIAL[config.type]
+    official, place = official_of(config), config.data_path
     if not official.archive:
-        return f"To use it, put its four idx files, packed or not, into {config.data_path}/."
-    return (
-        f"To use it, put its images into {config.data_path}/{CIFAR_FOLDER}/train/<class>/ and "
-        f".../test/<class>/, or torchvision's {official.folder} into {config.data_path}/."
-    )
+        return f"To use it, put its four idx files, packed or not, into {place}/."
+    folders = f"{place}/{official.images}/train/<class>/ and .../test/<class>/"
+    images = f"its images into {folders}, or " if official.images else ""
+    return f"To use it, put {images}torchvision's {official.folder} into {place}/."
+
+
+def _official_images(config: Config) -> Path | None:
+    """A folder of images in place of torchvision's files, where it is there."""
+    images = official_of(config).images if config.type in OFFICIAL else ""
+    folder = Path(config.data_path) / images
+    return folder if images and folder.is_dir() else None
 
 
 def _folder_of_images(config: Config) -> Path | None:
     """The folder that holds the classes, or two parts; None for torchvision's files."""
     data_path = Path(config.data_path)
     if config.type in OFFICIAL:
-        folder = data_path / CIFAR_FOLDER
-        is_used = config.type == "cifar" and folder.is_dir() and image_folders.find_parts(folder)
-        return folder if is_used else None
+        folder = _official_images(config)
+        return folder if folder and image_folders.find_parts(folder) else None
     if not data_path.is_dir():
         hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
         must = f"must be a folder with one sub-folder of images for each class{hint}"
@@ -106,11 +115,11 @@ def _find_source(config: Config, meanwhile: Task = lambda: None) -> Source:
         made_from = {"source": "synthetic", "seed": config.seed}
         return Source(lambda: made_from, lambda: make_synthetic(config.seed))
     if folder := _folder_of_images(config):
-        if config.type == "cifar":
-            return _folder_source("CIFAR-10", folder, CIFAR_SIDE, config.seed, meanwhile)
-        side = config.image_size or PHOTO_SIDE
-        return _folder_source(folder.resolve().name, folder, side, config.seed, meanwhile)
-    official, data_path = OFFICIAL[config.type], Path(config.data_path)
+        name, side = folder.resolve().name, config.image_size or PHOTO_SIDE
+        if config.type in OFFICIAL:
+            name, side = official_of(config).title, CIFAR_SIDE
+        return _folder_source(name, folder, side, config.seed, meanwhile)
+    official, data_path = official_of(config), Path(config.data_path)
 
     def made_from_files() -> dict[str, object]:
         sizes = {path: path.stat().st_size for path in find_idx_files(official, data_path)}

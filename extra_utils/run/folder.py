@@ -16,7 +16,7 @@ from extra_utils.processes.launch import Job
 from extra_utils.run.metrics import FILE_NAME, cut_metrics, read_metrics
 
 PATHS = ("data_path", "output_dir")  # of the data their content counts, and not where they lie
-# what the result does not depend on
+# what the result does not depend on, nor that of the rounds before the last
 FREE_KEYS = ("global_epochs", "world_size", "timeout_s", "checkpoint_every", *PATHS)
 
 
@@ -107,11 +107,11 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
     given, places = read_config(Arguments(str(path), overrides=arguments.overrides), tables)
     for key, old in vars(stored).items():
         new = getattr(given, key)
-        if new != old and key not in FREE_KEYS:
+        if new != old and key not in free_keys(stored):
             # an attack or a rule by its name
             got, stays = (show(getattr(value, "name", value)) for value in (new, old))
-            must = f"must stay {stays} when a run goes on; only {', '.join(FREE_KEYS)} may change"
-            raise ConfigError(f"command line: {key}: got {got}, {must}")
+            may = f"when a run goes on; only {', '.join(free_keys(stored))} may change"
+            raise ConfigError(f"command line: {key}: got {got}, must stay {stays} {may}")
     if given.global_epochs < stored.global_epochs:
         got = f"got {given.global_epochs}, must be at least the run's {stored.global_epochs}"
         raise ConfigError(f"command line: global_epochs: {got}")
@@ -151,4 +151,10 @@ def identity(config: Config, data: dict[str, Any]) -> dict[str, Any]:
 
 def staying(config: Config) -> dict[str, Any]:
     """The keys that may not change when a run goes on."""
-    return {key: value for key, value in to_json(config).items() if key not in FREE_KEYS}
+    return {key: value for key, value in to_json(config).items() if key not in free_keys(config)}
+
+
+def free_keys(config: GivenConfig) -> list[str]:
+    """Those that may; the rates of a cosine over all rounds depend on how many they are."""
+    is_fixed = config.schedule.name == "cosine_rounds"
+    return [key for key in FREE_KEYS if not (is_fixed and key == "global_epochs")]

@@ -1,1 +1,1 @@
-"""Aggregation rules. May import: basics, config, aggregation, attacks, two_means, class_mean."""
+"""Rules. May import: basics, config, aggregation, training, attacks, two_means, class_mean."""

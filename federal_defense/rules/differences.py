@@ -67,18 +67,14 @@ def multi_krum(
 
     Source: Blanchard et al., NeurIPS 2017.
     """
-    scores = krum_scores(updates.gram(), f)
-    flagged = np.ones(len(scores), dtype=bool)
-    nearest = np.argsort(scores, kind="stable")  # of equal ones the lowest client comes first
-    flagged[nearest[: m or len(scores) - f]] = False
-    return without(updates, flagged, state)
-
-
-def krum_scores(gram: Array, f: int) -> Array:
-    """Each client's sum [n] of squared distances to its n - f - 2 nearest others."""
-    squared = squared_distances(gram)
+    squared = squared_distances(updates.gram())
     np.fill_diagonal(squared, np.inf)
-    return np.sort(squared, axis=1)[:, : len(gram) - f - 2].sum(axis=1)
+    n = len(squared)
+    scores = np.sort(squared, axis=1)[:, : n - f - 2].sum(axis=1)
+    nearest = np.argsort(scores, kind="stable")  # of equal ones the lowest client comes first
+    flagged = np.ones(n, dtype=bool)
+    flagged[nearest[: m or n - f]] = False
+    return without(updates, flagged, state)
 
 
 def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> Aggregate:

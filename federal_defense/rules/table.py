@@ -10,21 +10,14 @@ from functools import partial
 from typing import Any
 
 from extra_utils.aggregation.messages import Aggregate, Rule, State, Updates, by_samples
+from extra_utils.aggregation.server import SERVERS
 from extra_utils.basics.errors import WrongKey
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Tables
+from extra_utils.training.optimizer import OPTIMIZERS, SCHEDULES
 from federal_defense.attacks import ATTACKS
 from federal_defense.class_mean import class_mean
-from federal_defense.rules.differences import (
-    geometric_median,
-    krum,
-    median,
-    multi_krum,
-    norm_clipping,
-    num_trimmed,
-    trimmed_mean,
-)
-from federal_defense.rules.output_layer import foolsgold, lfighter, oracle, tolpegin
+from federal_defense.rules import differences, output_layer
 
 Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
 
@@ -38,21 +31,26 @@ def mean(updates: Updates, state: State) -> Aggregate:
     return Aggregate(by_samples(updates), state=state)
 
 
-ALL: list[Rule] = [mean, median, trimmed_mean, krum, multi_krum, geometric_median, norm_clipping]
-ALL += [foolsgold, tolpegin, lfighter, class_mean, oracle]
+ALL: list[Rule] = [mean, differences.median, differences.trimmed_mean, differences.krum]
+ALL += [differences.multi_krum, differences.geometric_median, differences.norm_clipping]
+ALL += [output_layer.foolsgold, output_layer.tolpegin, output_layer.lfighter]
+ALL += [class_mean, output_layer.oracle]
 DEFENSES = {rule.__name__: rule for rule in ALL}
-TABLES: Tables = {"attack": ATTACKS, "defense": DEFENSES}  # of the config's nested keys
+TABLES: Tables = {  # of the config's nested keys
+    "attack": ATTACKS,
+    "defense": DEFENSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "server": SERVERS,
+}
 FEW_ATTACKERS: Bound = ("n >= 2f+3", lambda n, own: n >= 2 * own["f"] + 3)
 BOUNDS: dict[str, list[Bound]] = {
     "trimmed_mean": [
         ("beta < 1/2", lambda _, own: own["beta"] < 0.5),
-        ("n > 2 floor(beta n)", lambda n, own: n > 2 * num_trimmed(n, own["beta"])),
+        ("n > 2 floor(beta n)", lambda n, own: n > 2 * differences.num_trimmed(n, own["beta"])),
     ],
     "krum": [FEW_ATTACKERS],
-    "multi_krum": [
-        FEW_ATTACKERS,
-        ("m <= n-f", lambda n, own: own["m"] is None or own["m"] <= n - own["f"]),
-    ],
+    "multi_krum": [FEW_ATTACKERS, ("m <= n-f", lambda n, own: (own["m"] or 0) <= n - own["f"])],
     "foolsgold": [("n >= 2", lambda n, _: n >= 2)],
     "tolpegin": [("n >= 3", lambda n, _: n >= 3)],
     "lfighter": [("n >= 3", lambda n, _: n >= 3)],
@@ -63,7 +61,7 @@ AGAINST_HALF = ("median", "geometric_median", "tolpegin", "lfighter", "class_mea
 ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attackers among n clients
     **dict.fromkeys(AGAINST_HALF, lambda n, _: (n - 1) // 2),
     **dict.fromkeys(("krum", "multi_krum"), lambda _, own: int(own["f"])),
-    "trimmed_mean": lambda n, own: num_trimmed(n, own["beta"]),
+    "trimmed_mean": lambda n, own: differences.num_trimmed(n, own["beta"]),
 }
 
 

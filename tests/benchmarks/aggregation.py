@@ -24,9 +24,11 @@ import torchvision.models
 
 from extra_utils.aggregation.flat_model import FlatModel, WeightDiff
 from extra_utils.aggregation.messages import Update
+from extra_utils.aggregation.server import Server
+from extra_utils.config.keys import ChoiceConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.supervisor import start_ranks
-from get_weight_matrix import RoundSum, apply_result, class_means
+from get_weight_matrix import RoundSum, class_means
 from tests.benchmarks.measure import Section, spread
 from tests.helpers import ROOT
 from tests.test_get_weight_matrix import make_plan
@@ -44,13 +46,13 @@ def measure_on_rank(ranks: Ranks, times: int, path: Path) -> None:
     size = ranks.world_size
     round_sum = RoundSum(model, num_points=0, clients_per_round=size)
     plan = make_plan(dict.fromkeys(range(size), 1), size)
-    bare = torch.ones(len(FlatModel(model)))
+    bare, server = torch.ones(len(FlatModel(model))), Server(ChoiceConfig(name="sgd"), {})
 
     def ours() -> None:
         round_sum.begin(plan)
         diff = WeightDiff(local, model)
         round_sum.add(Update(ranks.rank, 1, diff, class_means(local), 0.0))
-        apply_result(model, round_sum.reduce(ranks))
+        server.apply(model, round_sum.reduce(ranks))
 
     def plainly() -> None:
         dist.all_reduce(bare.fill_(1.0))

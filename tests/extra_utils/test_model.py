@@ -68,13 +68,37 @@ def test_a_models_weights_are_the_seeds_and_leave_the_global_stream_alone() -> N
         assert not torch.equal(one, different)
 
 
-@pytest.mark.parametrize("name", ["net", "mnist_net", "resnet18", "resnet34", "resnet101"])
+@pytest.mark.parametrize("name", ["net", "mnist_net", "cnn", "resnet18", "resnet34", "resnet101"])
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 32), (3, 64)])
 def test_every_model_takes_every_kind_of_image(name: str, channels: int, side: int) -> None:
     model = new_model(replace(CONFIG, model_name=name), 7, channels, side).eval()  # type: ignore[arg-type]
     with torch.inference_mode():
         assert model(torch.zeros(1, channels, side, side)).shape == (1, 7)
     assert last_linear(model).out_features == 7
+
+
+def test_cnn_is_mcmahans() -> None:
+    """Its size on MNIST stands in the paper; on CIFAR-10 3 x 32 x 32 images, worked out here."""
+    assert num_parameters(new_model(replace(CONFIG, model_name="cnn"), 10, 1, 28)) == 1_663_370
+    convolutions = (25 * 3 + 1) * 32 + (25 * 32 + 1) * 64
+    layers = (64 * 8 * 8 + 1) * 512 + (512 + 1) * 10
+    model = new_model(replace(CONFIG, model_name="cnn"), 10, 3, 32)
+    assert num_parameters(model) == convolutions + layers
+    assert [m.kernel_size for m in model.modules() if isinstance(m, nn.Conv2d)] == [(5, 5)] * 2
+
+
+def test_group_norm_looks_at_each_image_by_itself() -> None:
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    alike = {}
+    for norm in ("batch", "group"):
+        model = build_model(replace(RESNET, norm=norm), make_dataset()).train()
+        alone = torch.cat([model(images[i : i + 1]) for i in range(3)])
+        alike[norm] = torch.allclose(model(images), alone, atol=1e-4)
+        groups = [m.num_groups for m in model.modules() if isinstance(m, nn.GroupNorm)]
+        assert groups == ([32] * 20 if norm == "group" else [])
+    assert alike == {"batch": False, "group": True}
+    values = FlatModel(model)
+    assert values.num_statistics == len(values.counters) == 0
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from extra_utils.config.help import field_texts, help_text, parameter_rows, rows_of, summary
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, GivenConfig
+from extra_utils.config.help import help_text, parameter_rows, rows_of, summary
+from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config, GivenConfig
 from federal_defense.rules.table import TABLES, mean
 from tests.readme import markdown
 
 
 def test_every_key_has_a_text() -> None:
     keys = [f.name for f in fields(Config)]
-    assert list(field_texts(GivenConfig)) == [f.name for f in fields(GivenConfig)] == keys
-    for kind in (AttackConfig, DefenseConfig):
-        assert [*field_texts(kind), "parameters"] == [f.name for f in fields(kind)]
+    assert [row[0] for row in rows_of(GivenConfig)] == [f.name for f in fields(GivenConfig)] == keys
+    for kind in (AttackConfig, ChoiceConfig):
+        assert [*(row[0] for row in rows_of(kind)), "parameters"] == [f.name for f in fields(kind)]
+    assert all(
+        row[3] for kind in (GivenConfig, AttackConfig, ChoiceConfig) for row in rows_of(kind)
+    )
 
 
 def test_help_has_every_key_its_default_and_every_parameter() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, GivenConfig
+from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config, GivenConfig
 from tests.helpers import make_config
 
 
@@ -15,7 +15,7 @@ from tests.helpers import make_config
     "config",
     [
         AttackConfig(name="label_flip"),
-        DefenseConfig(name="mean"),
+        ChoiceConfig(name="mean"),
         GivenConfig(type="cifar"),
         make_config(),
     ],
@@ -26,7 +26,7 @@ def test_a_config_cannot_be_changed(config: Any) -> None:
 
 
 def test_keys_are_given_by_name() -> None:
-    kinds: list[Any] = [AttackConfig, DefenseConfig, GivenConfig]
+    kinds: list[Any] = [AttackConfig, ChoiceConfig, GivenConfig]
     for kind in kinds:
         with pytest.raises(TypeError, match="positional argument"):
             kind("label_flip")

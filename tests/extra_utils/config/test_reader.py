@@ -431,7 +431,7 @@ def test_a_key_without_effect_is_a_warning(tmp_path: Path) -> None:
     )
     config, places = read_file(path)
     first, second = idle_keys(config, places)
-    assert 'alpha: has no effect here: partition is not "dirichlet"' in first
+    assert "alpha: has no effect here: partition is iid" in first
     assert "start_round: comes after the last round" in second
 
 

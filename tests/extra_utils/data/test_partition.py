@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extra_utils.config.keys import Config
+from extra_utils.config.keys import HINTS, Config
 from extra_utils.data.partition import (
+    PARTITIONS,
     Partition,
     cut_to_shortest,
     fill_empty,
@@ -34,10 +36,11 @@ def cases(draw: st.DrawFn) -> tuple[Labels, Config]:
     num_clients = draw(st.integers(1, len(labels)))
     config = replace(
         CONFIG,
-        partition=draw(st.sampled_from(["iid", "dirichlet", "shards"])),
+        partition=draw(st.sampled_from(list(PARTITIONS))),
         num_clients=num_clients,
         alpha=draw(st.sampled_from([1e-300, 1e-3, 0.5, 1.0, 1e6])),
         shards_per_client=draw(st.integers(1, len(labels) // num_clients)),
+        classes_per_client=draw(st.integers(-(-len(set(labels)) // num_clients), 10)),
         seed=draw(st.integers(0, 99)),
     )
     return labels, config
@@ -69,6 +72,48 @@ def test_shards_give_a_client_few_classes() -> None:
     for shard in split(LABELS, config).shards:
         assert len(shard) == 100
         assert len(set(LABELS[shard])) <= 2
+
+
+def test_every_partition_of_the_config_is_there() -> None:
+    assert list(PARTITIONS) == list(get_args(HINTS["partition"]))
+
+
+@pytest.mark.parametrize(("num_clients", "each"), [(5, 2), (10, 3), (30, 2), (4, 10), (100, 1)])
+def test_each_client_holds_so_many_classes_and_no_class_is_rare(
+    num_clients: int, each: int
+) -> None:
+    config = replace(CONFIG, partition="classes", num_clients=num_clients, classes_per_client=each)
+    found, again, other = (split(LABELS, replace(config, seed=s)).shards for s in (0, 0, 1))
+    held = [set(LABELS[shard]) for shard in found]
+    assert {len(own) for own in held} == {each}
+    holders = np.bincount([label for own in held for label in own], minlength=10)
+    assert holders.max() - holders.min() <= 1
+    for shard in found:  # of each class the same part as all others that hold it
+        counts = np.bincount(LABELS[shard], minlength=10)
+        parts = 500 / holders[counts > 0]
+        assert (np.abs(counts[counts > 0] - parts) < 1).all()
+    assert held == [set(LABELS[shard]) for shard in again]
+    if each < 10:
+        assert held != [set(LABELS[shard]) for shard in other]  # drawn
+    assert any(np.abs(np.diff(np.sort(shard))).max() > 1 for shard in found)  # not the first ones
+
+
+def test_quantities_differ_and_labels_do_not() -> None:
+    """For alpha = 1 and n clients a share has mean 1/n and variance (n-1) / (n^2 (n+1))."""
+    sizes = []
+    for seed in range(200):
+        config = replace(CONFIG, partition="quantity", num_clients=4, alpha=1.0, seed=seed)
+        shards = split(LABELS, config).shards
+        sizes.append([len(shard) for shard in shards])
+        if seed < 5:
+            for shard in shards:
+                shares = np.bincount(LABELS[shard], minlength=10) / len(shard)
+                assert np.abs(shares - 0.1).max() < 5 * np.sqrt(0.09 / len(shard))
+    shares = np.array(sizes) / len(LABELS)
+    assert shares.mean(axis=0) == pytest.approx(4 * [0.25], abs=0.05)
+    assert shares.var() == pytest.approx(3 / (16 * 5), rel=0.15)
+    equal = replace(CONFIG, partition="quantity", num_clients=4, alpha=1e6)
+    assert {len(shard) // 10 for shard in split(LABELS, equal).shards} <= {124, 125}
 
 
 def test_a_smaller_alpha_makes_clients_more_unequal() -> None:

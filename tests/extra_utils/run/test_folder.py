@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import HINTS, to_json
+from extra_utils.config.keys import HINTS, ChoiceConfig, to_json
 from extra_utils.config.reader import Arguments, parse_arguments
-from extra_utils.run.folder import make_run_folder, read_resumed, run_folder
+from extra_utils.run.folder import make_run_folder, read_resumed, run_folder, staying
 from federal_defense.rules.table import TABLES
 from tests.helpers import make_config
 
@@ -80,6 +82,9 @@ MUST_STAY = {
     "alpha": 2, "shards_per_client": 3, "local_epochs": 3, "batch_size": 8, "lr": 0.5,
     "lrf": 0.5, "eval_points": 1, "eval_size": 9, "only_0": "true", "seed": 1,
     "attack.target": 5, "defense": '{"name": "median"}', "threads_per_process": 2,
+    "optimizer": '{"name": "sgd"}', "schedule": '{"name": "constant"}', "proximal_mu": 1,
+    "server": '{"name": "yogi"}', "norm": "group", "coarse_labels": "true",
+    "classes_per_client": 3,
 }  # fmt: skip
 
 
@@ -97,3 +102,17 @@ def test_what_may_change_when_a_run_goes_on_changes_and_all_else_must_stay(tmp_p
         top = key.partition(".")[0]
         with pytest.raises(ConfigError, match=rf"^command line: {top}: got .*, must stay "):
             read_resumed(parse_arguments(options), TABLES)
+
+
+def test_a_cosine_over_all_rounds_keeps_their_number(tmp_path: Path) -> None:
+    for name, may_grow in (("cosine_rounds", False), ("constant", True)):
+        stored = to_json(CONFIG) | {"schedule": {"name": name}}
+        (tmp_path / "config.json").write_text(json.dumps(stored))
+        arguments = parse_arguments([f"--resume={tmp_path}", "--global_epochs=99"])
+        must = "global_epochs: got 99, must stay 10 when a run goes on; only world_size, timeout_s"
+        how = contextlib.nullcontext() if may_grow else pytest.raises(ConfigError, match=must)
+        with how:
+            read_resumed(arguments, TABLES)
+        assert ("global_epochs" in staying(replace(CONFIG, schedule=ChoiceConfig(name=name)))) == (
+            not may_grow
+        )

@@ -13,7 +13,7 @@ import pytest
 
 from extra_utils.aggregation.messages import Aggregate, Array, Updates
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
+from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config
 from extra_utils.config.reader import Places
 from federal_defense.rules.differences import num_trimmed
 from federal_defense.rules.table import (
@@ -68,7 +68,7 @@ def make_config(name: str, n: int, **parameters: Any) -> Config:
         "norm_clipping": {"tau": None},
     }
     given = {**defaults.get(name, {}), **parameters}
-    return helpers.make_config(num_clients=n, defense=DefenseConfig(name=name, parameters=given))
+    return helpers.make_config(num_clients=n, defense=ChoiceConfig(name=name, parameters=given))
 
 
 def step_of(aggregate: Aggregate, updates: Dense) -> Array:
@@ -102,9 +102,8 @@ def test_values_worked_by_hand(name: str, parameters: dict[str, Any], expected: 
 def test_more_values_worked_by_hand() -> None:
     four = Dense([1, 2, 3, 4])
     assert step_of(judge("median", four), four).tolist() == [2.5]
-    from federal_defense.rules.differences import krum_scores
-
-    assert krum_scores(FIVE.gram(), f=1).tolist() == [5, 2, 2, 5, 18625]
+    kept = [judge("multi_krum", FIVE, f=1, m=m).weights for m in (2, 4)]  # scores 5, 2, 2, 5, 18625
+    assert np.array(kept).tolist() == [[0, 0.5, 0.5, 0, 0], [0.25] * 4 + [0]]
     clipped = Dense([[3, 4]])
     assert step_of(judge("norm_clipping", clipped, tau=1.0), clipped) == pytest.approx([0.6, 0.8])
     weighted = Dense([1, 4], [3.0, 1.0])
@@ -346,4 +345,4 @@ def test_more_attackers_than_a_rule_allows_for_are_said(
     said = f"{most + 1} of 10 clients attack; {name} allows for {most}"
     assert warn_of_attackers(replace(config, attack=attack)) == said
     assert not warn_of_attackers(replace(config, attack=attack, clients_per_round=5))
-    assert not warn_of_attackers(replace(config, defense=DefenseConfig(name="mean"), attack=attack))
+    assert not warn_of_attackers(replace(config, defense=ChoiceConfig(name="mean"), attack=attack))
