@@ -104,9 +104,10 @@ class TrainLoader:
         order = generator.permutation(self.num_samples)
         moves = generator.integers(2 * self._padding + 1, size=(2, self.num_samples))
         mirrored = generator.random(self.num_samples) < (0.5 if self._mirrors else 0.0)
-        # the one image of a shard stands twice where it must not be alone
-        places = np.arange(max(self.num_samples, 1 + self._needs_two)) % self.num_samples
-        for batch in np.split(places, np.arange(1, self.num_batches) * self._batch_size):
+        cuts = np.arange(1, self.num_batches) * self._batch_size
+        for places in np.split(np.arange(self.num_samples), cuts):
+            # where batch norm must not see a single image, it stands twice
+            batch = places.repeat(2) if self._needs_two and len(places) == 1 else places
             images = self._images[self._indices[order[batch]]]
             if self._padding:
                 images = crop(images, self._padding, *moves[:, batch])

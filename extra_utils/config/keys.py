@@ -92,8 +92,8 @@ class GivenConfig:
     would leave too little)"""
     norm: Literal["batch", "group"] = "batch"
     """of a ResNet: over a batch's images, or of each image over 32 groups of channels. Batch norm
-    cannot tell one image from its mean: a last batch of one joins the batch before it, and the
-    image of a client that has no other stands twice in its batch"""
+    cannot tell one image from its mean: a last batch of one joins the batch before it, and any
+    other single image stands twice in its batch"""
     syncBN: bool = False  # the article's spelling
     """share batch norm's statistics across ranks; needs one client for each process"""
     world_size: Annotated[int, Range(1, 256)] = 3
