@@ -28,7 +28,7 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
     generator = stream(config.seed, Purpose.PARTITION)
     labels = dataset.train.labels[chosen]
     found = partition(labels, config, generator)
-    if config.syncBN:
+    if config.syncBN and config.has_batch_norm:
         found = cut_to_shortest(found, labels, dataset.info.class_names, generator)
     return replace(found, shards=[chosen[own] for own in found.shards])
 

@@ -9,14 +9,14 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
-from extra_utils.config.values import ClassNumber, Count, Fraction, Range
+from extra_utils.config.values import ClassNumber, Count, Fraction, Positive
 from extra_utils.my_dataset import Images, Labels
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ SHOWN_CLIENTS = 10  # in a warning
 Stamp = Callable[[Images], Images]  # images [N, H, W, C] to a stamped copy
 Attack = Callable[..., Any]
 Source = ClassNumber | Literal["all"]
-Factor = Annotated[float, Range(0, 1e6, above=True)]
 
 
 class Setting(NamedTuple):
@@ -103,7 +102,7 @@ def with_patch(images: Images, size: int) -> Images:
     return patched
 
 
-def sign_flip(diff: "Tensor", setting: Setting, *, factor: Factor = 1.0) -> "Tensor":  # noqa: ARG001
+def sign_flip(diff: "Tensor", setting: Setting, *, factor: Positive = 1.0) -> "Tensor":  # noqa: ARG001
     """the weight difference is sent with its sign turned
 
     `factor`: how often as long it is sent
@@ -113,7 +112,7 @@ def sign_flip(diff: "Tensor", setting: Setting, *, factor: Factor = 1.0) -> "Ten
     return diff * -factor
 
 
-def gaussian(diff: "Tensor", setting: Setting, *, sigma: Factor = 0.01) -> "Tensor":
+def gaussian(diff: "Tensor", setting: Setting, *, sigma: Positive = 0.01) -> "Tensor":
     """normal noise is added to the weight difference
 
     `sigma`: the noise's standard deviation for each weight
@@ -125,7 +124,7 @@ def gaussian(diff: "Tensor", setting: Setting, *, sigma: Factor = 0.01) -> "Tens
     return diff + torch.from_numpy(sigma * setting.generator.standard_normal(len(diff)))
 
 
-def scaling(diff: "Tensor", setting: Setting, *, factor: Factor = 10.0) -> "Tensor":  # noqa: ARG001
+def scaling(diff: "Tensor", setting: Setting, *, factor: Positive = 10.0) -> "Tensor":  # noqa: ARG001
     """the weight difference is sent many times as long (model replacement)
 
     `factor`: how often as long; clients / attackers replaces the global model

@@ -55,6 +55,8 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
     partition = make_shards(config, dataset)
     notes = [*prepare_weights(config, model), *partition.notes()]
+    if config.has_batch_norm and 1 in {config.batch_size, *map(len, partition.shards)}:
+        notes.append("batch norm trains on single images, of which it learns little")
     labels = [dataset.train.labels[own] for own in partition.shards]
     if launcher.is_main:
         tell(notes, idle_attack(config, labels, dataset.num_classes, dataset.image_shape[1]))

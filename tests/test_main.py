@@ -329,6 +329,8 @@ def test_a_single_image_never_ends_a_run(keys: dict[str, object], tmp_path: Path
     done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'r'}")
     assert done.returncode == 0, done.stderr
     assert all(row["train_loss"] > 0 for row in read_rows(tmp_path / "r", "client"))
+    told = "note: batch norm trains on single images, of which it learns little\n"
+    assert (told in done.stdout) == ("num_train" in keys or keys["batch_size"] == 1)
 
 
 NAMES = {"Latin-1": b"caf\xe9", "a newline": b"a\nb", "a terminal's command": b"\x1b[2Jx"}

@@ -69,6 +69,15 @@ def test_shards_are_cut_for_common_steps_at_random_and_each_class_is_told() -> N
     assert note == f"syncBN: {total} images are left out, so that all take equal steps: {lost}"
 
 
+@pytest.mark.parametrize(
+    "keys", [{"norm": "group"}, {"freeze_layers": True}, {"model_name": "net"}]
+)
+def test_without_batch_norm_no_shard_is_cut_for_it(keys: dict[str, object]) -> None:
+    own = {"type": "synthetic", "num_clients": 3, "partition": "dirichlet", "syncBN": True}
+    config = make_config(**(own | {"model_name": "resnet18"} | keys))
+    assert sum(map(len, make_shards(config, make_dataset()).shards)) == 60
+
+
 NO_BATCH_NORM = [{"freeze_layers": True}, {"syncBN": True}, {"norm": "group"}]
 
 

@@ -165,6 +165,10 @@ WRONG = {
     ),
     "a size": (["--num_train=60,60000"], "num_train: got 60000, must be at most"),
     "a baseline": (["--seed=0,1", "--baseline=lr=2"], 'baseline: got "lr=2", goes with keys'),
+    "one run twice": (
+        ["--optimizer.name=adam,sgd", "--optimizer.momentum=0.1,0.9"],
+        "optimizer=adam,optimizer.momentum=0.1 and optimizer=adam,optimizer.momentum=0.9 are the",
+    ),
     "jobs": (["--seed=0,1", "--jobs=0"], "jobs: got 0, must be a whole number from 1"),
 }
 

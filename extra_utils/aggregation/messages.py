@@ -104,10 +104,10 @@ class ClientReport:
 class RoundResult:
     """A round, brought together; equal on every rank."""
 
-    total: "Tensor"  # [P] int64, the weighted mean of the differences in units of 2^-44
+    total: "Tensor"  # [P] int64 in units of 2^-44: the weighted mean, or the server's step
     counters: "Tensor"  # [K] int64, the largest of the clients'
     reports: list[ClientReport]  # by client
-    rule: State = field(default_factory=dict)  # what the rule remembers
+    rule: State = field(default_factory=dict)  # what the rule remembers, and the server
 
 
 def by_samples(updates: Updates) -> Array:

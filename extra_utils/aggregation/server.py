@@ -39,8 +39,10 @@ class Sgd:
     momentum: Decay = 0.0
 
     def step(self, change: Array, memory: State) -> Array:
-        memory["velocity"] = self.momentum * memory.get("velocity", 0.0) + change
-        return self.lr * memory["velocity"]
+        """From a mean difference [scored values] float64 to the step."""
+        if self.momentum:
+            change = memory["velocity"] = self.momentum * memory.get("velocity", 0.0) + change
+        return self.lr * change
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The config's keys for people: ``--help``, and the tables of docs/keys.md."""
 
+import ast
 import inspect
 import json
 import re
@@ -23,7 +24,8 @@ file beats default. A value is JSON, else a string.
   --config FILE   the JSON file of the run (default: configs/cifar.json, the main job)
   --run_dir DIR   the run's folder, new or empty (default: <output_dir>/<name>-<date>-<time>)
   --resume DIR    instead of both: go on with the run in this folder after its last checkpoint;
-                  global_epochs may grow, world_size, timeout_s and checkpoint_every may change
+                  global_epochs may grow (not with schedule cosine_rounds), and world_size,
+                  timeout_s and checkpoint_every may change
 
 Several values make a sweep: --seed=0,1,2 --defense.name=mean,krum, or in the file "sweep":
 {"seed": [0, 1, 2], "defense": [{"name": "mean"}, {"name": "krum", "f": 2}]}. Every combination
@@ -80,7 +82,9 @@ def summary(function: Callable[..., Any]) -> str:
 
 def _docstring(of: Any) -> str:
     """From the source, since ``python -OO`` keeps none."""
-    return inspect.getsource(of).split('"""')[1]
+    tree = ast.parse(textwrap.dedent(inspect.getsource(of)))
+    found: Any = tree if inspect.ismodule(of) else tree.body[0]
+    return ast.get_docstring(found) or ""
 
 
 def _default(default: Any, factory: Any = MISSING) -> str:

@@ -92,7 +92,7 @@ class GivenConfig:
     would leave too little)"""
     norm: Literal["batch", "group"] = "batch"
     """of a ResNet: over a batch's images, or of each image over 32 groups of channels. Batch norm
-    cannot tell one image from its mean: a last batch of one joins the batch before it, and any
+    of one image is of little use or none: a last batch of one joins the batch before it, and any
     other single image stands twice in its batch"""
     syncBN: bool = False  # the article's spelling
     """share batch norm's statistics across ranks; needs one client for each process"""
@@ -107,7 +107,7 @@ class GivenConfig:
     alpha: Positive = 0.5
     """`dirichlet`: the smaller, the more unequal the clients' classes; `quantity`: their sizes"""
     classes_per_client: Count = 2
-    """`classes`: how many of them each client has images of"""
+    """`classes`: of how many each client has images, as far as they go round"""
     shards_per_client: Count = 2
     """`shards`: runs of label-sorted images that each client gets"""
     global_epochs: Count = 10
@@ -125,7 +125,7 @@ class GivenConfig:
     schedule: ChoiceConfig = ChoiceConfig(name="cosine_local")
     """{"name": ..., its parameters}: how that rate falls"""
     proximal_mu: NotNegative = 0.0
-    """FedProx: adds mu / 2 times the squared distance to the global model to a client's loss"""
+    """FedProx: mu / 2 times the squared distance to the global model is minimised as well"""
     server: ChoiceConfig = ChoiceConfig(name="sgd")
     """{"name": ..., its parameters}: what the server does with the mean difference"""
     eval_points: CountOrZero | None = None

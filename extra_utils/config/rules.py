@@ -53,7 +53,7 @@ def check_rules(config: Config) -> None:
 
 def check_classes(config: Config, class_names: list[str]) -> None:
     """A WrongKey where the attack names a class that is not there, or clients hold too few."""
-    parameters = config.attack.parameters if config.attack else {}
+    parameters = config.attack.parameters if config.attack and class_names else {}
     for key in ("source",) if parameters.get("source") == "all" else ("source", "target"):
         number, last = parameters.get(key), len(class_names) - 1
         if isinstance(number, int) and number > last:
@@ -61,7 +61,11 @@ def check_classes(config: Config, class_names: list[str]) -> None:
             text = f"got {number}, must be a class of the data set, {right}"
             raise WrongKey(f"attack.{key}", text)
     each, classes = config.classes_per_client, len(class_names)
-    if config.partition == "classes" and not classes / config.num_clients <= each <= classes:
+    if (
+        classes
+        and config.partition == "classes"
+        and not classes / config.num_clients <= each <= classes
+    ):
         right = f"{classes} at most, and with {config.num_clients} clients enough for all {classes}"
         raise WrongKey("classes_per_client", f"got {each}, must be {right} classes of the data set")
 
@@ -93,16 +97,14 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     dealt, schedule = f"partition is {config.partition}", config.schedule.name
     is_cosine = schedule.startswith("cosine")
     is_short = schedule == "cosine_local" and config.local_epochs == 1
+    flat = "with one local epoch the rate stays at lr" if is_short else f"schedule is {schedule}"
     never = f"{'your own' if is_own else 'synthetic'} images are never fetched nor replaced"
     idle = {
         "coarse_labels": (config.type != "cifar100", "the data set is not cifar100"),
         "alpha": (config.partition not in ("dirichlet", "quantity"), dealt),
         "shards_per_client": (config.partition != "shards", dealt),
         "classes_per_client": (config.partition != "classes", dealt),
-        "lrf": (
-            not is_cosine or is_short,
-            "with one local epoch the rate stays at lr" if is_short else f"schedule is {schedule}",
-        ),
+        "lrf": (not is_cosine or is_short, flat),
         **dict.fromkeys(("eval_size", "only_0"), (config.eval_points == 0, "eval_points is 0")),
         "image_size": (not is_own, f"{config.type} has its own size"),
         **dict.fromkeys(("stem", "norm"), (not is_resnet, "the model is no ResNet")),

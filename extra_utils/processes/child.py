@@ -181,7 +181,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def end_with_parent() -> None:
-    """From now on this child process ends when its parent does, and lets go of all locks."""
+    """From now on this child ends with its parent, not with Ctrl-C, and lets go of all locks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C, and ends its children
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -25,6 +25,8 @@ GRACE_S = 3.0  # in which torchrun ends the ranks that another one's failure has
 
 
 class TorchrunRank:
+    """This process as one of the ranks."""
+
     def __init__(self, rank: int, first: int, world_size: int, timeout_s: float) -> None:
         """``first``: the lowest rank on this machine."""
         self._rank = rank

@@ -66,7 +66,7 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
 def restore(
     ranks: Ranks, model: nn.Module, run_dir: Path, identity: Identity
 ) -> tuple[int | None, State]:
-    """Loads rank 0's checkpoint, if any; its round, and the rule's memory. All ranks call this."""
+    """Loads rank 0's checkpoint; its round or None, and all memory. All ranks call this."""
     found = ranks.broadcast(load_checkpoint(run_dir / NAME, identity) if ranks.is_main else None)
     if found is None:
         return None, {}

@@ -108,10 +108,12 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
     for key, old in vars(stored).items():
         new = getattr(given, key)
         if new != old and key not in free_keys(stored):
-            # an attack or a rule by its name
-            got, stays = (show(getattr(value, "name", value)) for value in (new, old))
+            new, old = to_json(new), to_json(old)
+            if isinstance(new, dict) and isinstance(old, dict):
+                inner = next(k for k in new | old if new.get(k) != old.get(k))
+                key, new, old = f"{key}.{inner}", new.get(inner), old.get(inner)
             may = f"when a run goes on; only {', '.join(free_keys(stored))} may change"
-            raise ConfigError(f"command line: {key}: got {got}, must stay {stays} {may}")
+            raise ConfigError(f"command line: {key}: got {show(new)}, must stay {show(old)} {may}")
     if given.global_epochs < stored.global_epochs:
         got = f"got {given.global_epochs}, must be at least the run's {stored.global_epochs}"
         raise ConfigError(f"command line: global_epochs: {got}")

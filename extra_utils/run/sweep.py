@@ -49,6 +49,9 @@ def plan_runs(sweep: Sweep, tables: Tables, check: Check, prepare: Prepare) -> l
         with _heard(heard, name):
             given, places = read_choice(sweep.path, choice, sweep.where, tables)
             config = with_absolute_paths(check(given, places))
+        if twin := next((other for other, known, *_ in checked if known == config), None):
+            place = [*sweep.where.values()][-1]
+            raise ConfigError(f"{place}: {twin} and {name} are the same run, must differ")
         checked.append((name, config, places, take_told()))
     for name, config, places, told in checked:
         with _heard(heard, name):

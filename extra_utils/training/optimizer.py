@@ -125,20 +125,20 @@ class Moment(NamedTuple):
     round_index: int
     epoch: int
 
-    def cosine(self, done: float) -> float:
-        """From ``lr`` towards ``lr * lrf``, where this share of the way is done."""
-        share = (1 + math.cos(math.pi * done)) / 2
+    def cosine(self, done: int, steps: int) -> float:
+        """From ``lr`` towards ``lr * lrf``, of which so many steps are done."""
+        share = (1 + math.cos(math.pi * done / steps)) / 2
         return self.config.lr * (share * (1 - self.config.lrf) + self.config.lrf)
 
 
 def cosine_local(now: Moment) -> float:
     """a cosine over the local epochs of each round, from lr towards lr x lrf (the article's)"""
-    return now.cosine(now.epoch / now.config.local_epochs)
+    return now.cosine(now.epoch, now.config.local_epochs)
 
 
 def cosine_rounds(now: Moment) -> float:
     """a cosine over all rounds, from lr towards lr x lrf; their number may not change then"""
-    return now.cosine((now.round_index - 1) / now.config.global_epochs)
+    return now.cosine(now.round_index - 1, now.config.global_epochs)
 
 
 def step_rounds(now: Moment, *, milestones: list[Count], gamma: Fraction = 0.1) -> float:

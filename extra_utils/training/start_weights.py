@@ -17,7 +17,7 @@ PREFIXES = ("module.", "_orig_mod.")  # DataParallel's, and torch.compile's
 
 
 def prepare_weights(config: Config, model: nn.Module) -> list[str]:
-    """Fetches the weights if need be; notes on what does not fit, ConfigError if nothing does."""
+    """Fetches weights if need be; notes on what does not fit, ConfigError if they are no use."""
     if config.weights is None:
         return []
     if config.weights == IMAGENET:

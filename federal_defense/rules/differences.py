@@ -10,10 +10,9 @@ from typing import Annotated
 import numpy as np
 
 from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, by_samples, without
-from extra_utils.config.values import Count, CountOrZero, Range
+from extra_utils.config.values import Count, CountOrZero, Positive, Range
 from federal_defense.two_means import squared_distances
 
-Positive = Annotated[float, Range(0, 1e12, above=True)]
 SMOOTHING = 1e-6  # nu: the distance below which the geometric median no longer sharpens
 
 

@@ -41,6 +41,10 @@ def test_sgd_by_hand() -> None:
     assert steps_of("sgd", lr=2.0, momentum=0.5) == [1.0, 2 * (-0.25 + 0.25)]
 
 
+def test_a_longer_step_without_momentum_remembers_nothing() -> None:
+    assert server_of("sgd", lr=0.5)._turn(result_of(0.5), 1).rule.keys() == {"own"}
+
+
 def by_hand(kind: str, lr: float, beta1: float, beta2: float, tau: float) -> list[float]:
     """Reddi et al., ICLR 2021, algorithm 2, in plain numbers."""
     mean, square, steps = 0.0, tau**2, []

@@ -100,8 +100,24 @@ def test_what_may_change_when_a_run_goes_on_changes_and_all_else_must_stay(tmp_p
     for key, text in MUST_STAY.items():
         options = [f"--resume={tmp_path}", f"--{key}={text}"]
         top = key.partition(".")[0]
-        with pytest.raises(ConfigError, match=rf"^command line: {top}: got .*, must stay "):
+        with pytest.raises(ConfigError, match=rf"^command line: {top}(\.\w+)?: got .*, must stay "):
             read_resumed(parse_arguments(options), TABLES)
+
+
+def test_of_a_choice_that_must_stay_the_changed_key_is_told(tmp_path: Path) -> None:
+    schedule = {"name": "step_rounds", "milestones": [3], "gamma": 0.5}
+    (tmp_path / "config.json").write_text(json.dumps(to_json(CONFIG) | {"schedule": schedule}))
+    for option, told in (
+        ("--schedule.gamma=0.1", r"schedule\.gamma: got 0\.1, must stay 0\.5 when"),
+        (
+            "--schedule.name=constant",
+            r'schedule\.name: got "constant", must stay "step_rounds" when',
+        ),
+        ("--server.lr=2", r"server\.lr: got 2\.0, must stay 1\.0 when"),
+    ):
+        arguments = parse_arguments([f"--resume={tmp_path}", option])
+        with pytest.raises(ConfigError, match=f"^command line: {told}"):
+            read_resumed(arguments, TABLES)
 
 
 def test_a_cosine_over_all_rounds_keeps_their_number(tmp_path: Path) -> None:

@@ -128,6 +128,16 @@ def rates(name: str, **parameters: Any) -> list[float]:
     return [learning_rate(moment) for moment in moments]
 
 
+def test_the_articles_rates_are_what_they_were_to_the_bit() -> None:
+    """Another order of product and quotient gives other rates from 11 local epochs on."""
+    for epochs in range(1, 40):
+        config = make_config(type="synthetic", lr=0.003, lrf=0.07, local_epochs=epochs)
+        for epoch in range(epochs):
+            share = (1 + math.cos(math.pi * epoch / epochs)) / 2
+            expected = 0.003 * (share * (1 - 0.07) + 0.07)
+            assert learning_rate(Moment(config, 1, epoch)) == expected
+
+
 def test_schedules_by_hand() -> None:
     half = math.sqrt(0.5)
     over = [1.0, 0.6 + 0.4 * half, 0.6, 0.6 - 0.4 * half]
