@@ -180,7 +180,7 @@ def test_rows_that_the_checkpoint_counts_on_are_missed_before_anything_starts(
 
 WRONG = {
     "another seed": (["--seed=5"], "seed: got 5, must stay 1 when a run goes on"),
-    "another attack": (["--attack.target=5"], "attack: got"),
+    "another attack": (["--attack.target=5"], "attack.target: got 5, must stay 4 when a run"),
     "threads": (["--threads_per_process=2"], "threads_per_process: got 2, must stay 1"),
     "fewer rounds": (["--global_epochs=2"], "global_epochs: got 2, must be at least the run's 6"),
     "unknown": (["--sed=5"], 'unknown key "sed"'),
