@@ -139,6 +139,16 @@ def make_updates(n: int, seed: int = 0, num_attackers: int = 3, noise: float = 0
     return updates
 
 
+@pytest.mark.parametrize(("far", "nearest"), [(5.0, 0), (5.5, 4)])
+def test_krum_adds_up_squared_distances_neither_more_nor_less(far: float, nearest: int) -> None:
+    """Client 0 is 0, 0 and `far` from its three nearest, client 4 three times 3: squared far^2 and
+    27. The distances themselves, and the squares' squares, put one of the two cases the other way.
+    """
+    apart = [[0, 0], [0, 0], [0, 0], [far, 0], [100, 0], [103, 0], [97, 0], [100, 3]]
+    weights = judge("krum", Dense(apart), f=3).weights
+    assert weights.tolist() == [float(client == nearest) for client in range(8)]
+
+
 # the papers' formulae once more, client by client and coordinate by coordinate
 
 
