@@ -46,6 +46,8 @@ MIRRORS = {  # of a module, the tests
     "extra_utils/data/partition.py": f"{DATA}/test_partition.py {LOADER}",
     "extra_utils/run/metrics.py": ROWS,
     "extra_utils/training/evaluation.py": "tests/extra_utils/training/test_evaluation.py",
+    "extra_utils/training/optimizer.py": "tests/extra_utils/training/test_optimizer.py",
+    "extra_utils/aggregation/server.py": "tests/extra_utils/aggregation/test_server.py",
     "federal_defense/attacks.py": f"{DEFENSE}/test_attacks.py tests/test_draws.py",
     "federal_defense/two_means.py": f"{DEFENSE}/test_two_means.py {LAYER} {RULES}",
     "federal_defense/class_mean.py": f"{DEFENSE}/test_class_mean.py",

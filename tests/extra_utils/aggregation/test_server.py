@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from extra_utils.aggregation.flat_model import FIXED_POINT
 from extra_utils.aggregation.messages import ClientReport, RoundResult, State
@@ -15,6 +17,7 @@ from extra_utils.aggregation.server import Server
 from extra_utils.basics.errors import RunFailed
 from extra_utils.config.keys import ChoiceConfig
 
+ADAMS_FIRST = 0.01 * 0.05 / (0.05000989902 + 0.001)  # step, for 0.5
 CHANGES = [0.5, -0.25]  # of one weight, in two rounds; a running statistic changes by 1
 
 
@@ -71,7 +74,7 @@ def test_the_adaptive_ones_are_the_papers(kind: str) -> None:
 
 def test_adams_first_step_in_numbers() -> None:
     """m = 0.1 x 0.5, v = 0.99 x 10^-6 + 0.01 x 0.25, and 0.01 m / (sqrt(v) + 10^-3)."""
-    assert steps_of("adam")[0] == pytest.approx(0.01 * 0.05 / (0.05000989902 + 0.001), rel=1e-9)
+    assert steps_of("adam")[0] == pytest.approx(ADAMS_FIRST, rel=1e-9)
 
 
 def test_its_memory_lies_beside_the_rules_and_goes_on() -> None:
@@ -94,9 +97,33 @@ def test_a_round_that_leaves_everybody_out_moves_nothing_and_keeps_the_memory() 
     assert server._turn(result_of(0.0, weight=None), 1).total[0].double() / FIXED_POINT == 0.25
 
 
-@pytest.mark.parametrize("change", [0.5, -0.5])
-def test_a_step_too_large_for_the_sum_is_refused(change: float) -> None:
-    with pytest.raises(
-        RunFailed, match=r"a step of 500000.0, must be below 262144; a smaller serv"
-    ):
-        server_of("sgd", lr=1e6)._turn(result_of(change), 1)
+@pytest.mark.parametrize(("change", "lr"), [(0.5, 1e6), (-0.5, 1e6), (0.5, 2.0**19)])
+def test_a_step_too_large_for_the_sum_is_refused(change: float, lr: float) -> None:
+    step = abs(change) * lr  # the last one is just as large as it may not be
+    with pytest.raises(RunFailed, match=f"a step of {step}, must be below 262144; a smaller serv"):
+        server_of("sgd", lr=lr)._turn(result_of(change), 1)
+
+
+def test_yogis_square_stays_where_the_new_one_is_as_large() -> None:
+    """tau^2 = 0.5^2 = change^2, so the step is 0.01 x 0.1 x 0.5 / (0.5 + 0.5)."""
+    server = server_of("yogi", tau=0.5)
+    step = server._turn(result_of(0.5), 1).total[0].double() / FIXED_POINT
+    assert step == pytest.approx(0.0005, abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("sgd", 0.5), ("adam", ADAMS_FIRST)])
+def test_the_model_moves_by_the_servers_step_and_its_statistics_by_the_mean(
+    name: str, expected: float
+) -> None:
+    norm, layer = nn.BatchNorm1d(1, affine=False), nn.Linear(1, 1, bias=False)
+    nn.init.constant_(layer.weight, 0.25)
+    total = (torch.tensor([0.5, 1.0, 1.0]).double() * FIXED_POINT).long()
+    result = replace(result_of(0.5), total=total, counters=torch.tensor([7]))
+    applied = server_of(name).apply(nn.Sequential(norm, layer), result)
+    assert layer.weight.item() == pytest.approx(0.25 + expected, abs=1e-7)
+    assert applied.total[0].double() / FIXED_POINT == pytest.approx(expected, abs=1e-9)
+    assert {key: value.item() for key, value in norm.state_dict().items()} == {
+        "running_mean": 1.0,
+        "running_var": 2.0,
+        "num_batches_tracked": 7,
+    }

@@ -18,6 +18,7 @@ from extra_utils.training.optimizer import (
     Adam,
     Moment,
     Optimizer,
+    Sgd,
     learning_rate,
     new_optimizer,
 )
@@ -112,6 +113,16 @@ def test_fedprox_by_hand() -> None:
     """Gradients 2, 2 + 3 (0.8 - 1) = 1.4 and 2 + 3 (0.66 - 1) = 0.98, at a rate of 0.1."""
     assert steps_of(3.0, 0.1, 3) == pytest.approx([0.8, 0.66, 0.562], rel=1e-12)
     assert steps_of(0.0, 0.1, 3) == pytest.approx([0.8, 0.6, 0.4], rel=1e-12)
+
+
+def test_without_a_mu_nothing_pulls() -> None:
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = Optimizer([weight], 0.1, Sgd(momentum=0.0))
+    for _ in range(2):
+        optimizer.zero_grad()
+        (2 * weight).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert weight.item() == pytest.approx(0.6)
 
 
 def test_fedprox_with_a_huge_mu_does_not_move() -> None:
