@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -21,7 +22,15 @@ from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation, evaluate
 from extra_utils.training.optimizer import Moment, Optimizer, learning_rate, new_optimizer
 from extra_utils.utils import pick_samples
-from federal_defense.attacks import attack_on, poison, size_key
+from federal_defense.attacks.hiding import HIDE, Disguise
+from federal_defense.attacks.table import (
+    collusions,
+    edits_of,
+    hiding_of,
+    poison,
+    sees_honest,
+    size_key,
+)
 from federal_defense.rules.table import rule_of
 from get_weight_matrix import RoundSum, RuleRound, class_means
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
@@ -38,7 +47,8 @@ class Client:
     train_loader: TrainLoader
     eval_loader: TestLoader | None  # None: no local points
     observer: Observer  # is told of every batch
-    tamper: Callable[[Tensor], Tensor] | None = None  # what an attacker does to its difference
+    edits: Sequence[Callable[[Tensor], Tensor]] = ()  # what an attacker does to its difference
+    hides: Sequence[tuple[Disguise, TrainLoader]] = ()  # and how it hides what it has learned
 
     def local_train(self, model: nn.Module, round_index: int) -> Update:
         """Trains a copy of the global model on this client's shard; the model stays as it is."""
@@ -61,8 +71,11 @@ class Client:
                     accuracy = self.model_eval(local_model).accuracy
                     points.append(Point(epoch + 1, len(losses), loss, accuracy))
         diff = WeightDiff(local_model, model)
-        if self.tamper is not None:
-            diff.edit(self.tamper)
+        for hide, loader in self.hides:  # it looks like a copy of itself with true labels
+            honest = Client(self.client_id, self.config, loader, None, self.observer)
+            hide(local_model, model, honest.local_train(model, round_index), loader.epoch(draws))
+        for edit in self.edits:
+            diff.edit(edit)
         means, loss = class_means(local_model), fmean(losses)
         size, edited = self.train_loader.num_samples, self.train_loader.edited_labels
         return Update(self.client_id, size, diff, means, loss, points, edited)
@@ -88,10 +101,10 @@ class Clients:
         longest = max(len(shard) for shard in self._shards)
         self.num_points = len(point_steps(config, -(-longest // config.batch_size)))
         self._aggregation: RoundSum | RuleRound
-        if config.defense.name == "mean":
+        if config.defense.name == "mean" and not config.defense.pre and not sees_honest(config):
             self._aggregation = RoundSum(model, self.num_points, config.clients_per_round)
         else:
-            self._aggregation = RuleRound(model, self.num_points, rule_of(config), state)
+            self._aggregation = RuleRound(model, self.num_points, rule_of(config.defense), state)
 
     def class_counts(self) -> list[list[int]]:
         """Images of each client, by class."""
@@ -109,7 +122,9 @@ class Clients:
         shares = share_out(samples, world_size, num_clients)
         attackers = config.attackers(round_index)
         key = size_key(config) if attackers else ""
-        return RoundPlan(samples, shares, attackers, num_clients, key)
+        together = collusions(config, round_index)
+        draw = partial(stream, config.seed, round_index=round_index)
+        return RoundPlan(samples, shares, attackers, num_clients, key, together, draw)
 
     def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum | RuleRound:
         """Trains this rank's share of the round's clients, one after the other."""
@@ -117,20 +132,25 @@ class Clients:
         self._aggregation.begin(plan)
         ranks.heartbeat.place(round_index)
         for client_id in plan.shares[ranks.rank]:
-            client = self.make(client_id, round_index)
+            client = self.make(client_id, round_index, plan.samples)
             self._aggregation.add(client.local_train(model, round_index))
         ranks.heartbeat.place(round_index)  # what fails from here on is no client's fault
         return self._aggregation
 
-    def make(self, client_id: int, round_index: int) -> Client:
-        """The client as it is in this round; an attacker's labels are edited here."""
+    def make(
+        self, client_id: int, round_index: int, samples: dict[int, int] | None = None
+    ) -> Client:
+        """The client as it is in this round, ``samples`` being those of its clients; an attacker's
+        labels are edited here."""
         config, dataset, shard = self._config, self._dataset, self._shards[client_id]
-        who = config, dataset.num_classes, client_id, round_index
-        loader = TrainLoader(dataset, shard, config, poison(dataset.train.labels[shard], *who))
+        who, labels = (config, dataset.num_classes, client_id, round_index), dataset.train.labels
+        loader = TrainLoader(dataset, shard, config, poison(labels[shard], *who))
         draws_points = config.eval_points and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
-        tamper = attack_on("diff", *who)
-        return Client(client_id, config, loader, eval_loader, self._observer, tamper)
+        edits = edits_of("diff", *who, samples)
+        honest = TrainLoader(dataset, shard, config)
+        hides = [(HIDE[name], honest) for name in hiding_of(config, client_id, round_index)]
+        return Client(client_id, config, loader, eval_loader, self._observer, edits, hides)
 
 
 def point_steps(config: Config, num_batches: int) -> set[int]:
@@ -154,14 +174,14 @@ def sample_rows(config: Config, dataset: Dataset) -> dict[str, tuple[Images, Lab
 
     By client: images [N, H, W, C], true labels [N], labels trained on [N].
     """
-    attackers = config.attack.clients if config.attack else []
+    last = {c: n for n in range(1, config.global_epochs + 1) for c in config.attackers(n)}
     shards = make_shards(config, dataset).shards
-    order = dict.fromkeys([0, *attackers, *range(len(shards))])
+    order = dict.fromkeys([0, *sorted(last), *range(len(shards))])
     generator = stream(config.seed, Purpose.SAMPLES)
     rows = {}
     for client_id in sorted(list(order)[:SAMPLED_CLIENTS]):
         true = dataset.train.labels[shards[client_id]]
-        poisoned = poison(true, config, dataset.num_classes, client_id, config.global_epochs)
+        poisoned = poison(true, config, dataset.num_classes, client_id, last.get(client_id, 1))
         chosen = pick_samples(true, poisoned.labels, generator)
         images = poisoned.stamped(dataset.train.images[shards[client_id][chosen]], chosen)
         rows[f"client {client_id}"] = (images, true[chosen], poisoned.labels[chosen])

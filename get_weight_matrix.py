@@ -4,7 +4,6 @@ The weighted mean of the differences is summed as integers, so that it does not 
 processes add it up, nor in which order.
 """
 
-import math
 from collections.abc import Iterator
 from itertools import zip_longest
 
@@ -13,8 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from extra_utils.aggregation.flat_model import BLOCK, LARGEST_DIFF, FlatModel, to_fixed_point
-from extra_utils.aggregation.messages import Aggregate, Array, RoundPlan, RoundResult, Rule, Update
+from extra_utils.aggregation.collusion import collude
+from extra_utils.aggregation.flat_model import (
+    BLOCK,
+    FIXED_POINT,
+    LARGEST_DIFF,
+    FlatModel,
+    to_fixed_point,
+)
+from extra_utils.aggregation.messages import (
+    Added,
+    Aggregate,
+    Array,
+    RoundPlan,
+    RoundResult,
+    Rule,
+    Update,
+)
 from extra_utils.aggregation.reports import ReportRows, report_sizes
 from extra_utils.basics.errors import ClientFailed
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
@@ -101,16 +115,19 @@ class RuleRound:
         """Asks the rule; where it leaves nobody, all stays as it is. All ranks call this."""
         ranks.all_reduce(self._reports.rows)
         own = map(self._kept.pop, self._plan.shares[ranks.rank])
-        means = self._reports.columns()[1].contiguous().numpy()
+        means = self._reports.columns()[1].numpy()  # the rows themselves, not a copy
         updates = KeptUpdates(ranks, self._plan, self._model, own, means)
+        for collusion in self._plan.collusions:
+            collude(updates, collusion)
         aggregate = self._rule(updates, self._state)
-        step = updates.step(aggregate)
+        ranks.all_reduce(step := updates.step(aggregate))
         del updates  # which are larger than what follows
-        ranks.all_reduce(step)
-        self._state = aggregate.state
         total, reports = self._model.from_blocks(step), self._reports.reports(aggregate)
+        self._state = aggregate.state
+        if aggregate.keeps_step:
+            self._state["step"] = total[: self._model.num_scored].numpy() / FIXED_POINT
         counters = self._reports.counters() if aggregate.weights.any() else self._model.counters
-        return RoundResult(total, counters, reports, aggregate.state)
+        return RoundResult(total, counters, reports, self._state)
 
 
 class KeptUpdates:
@@ -127,7 +144,7 @@ class KeptUpdates:
         """``model``: the global one. ``own``: the local models' blocks, in the order of this rank's
         share. Each is let go once it is sent, so that memory does not grow while slices come in;
         nobody else may hold it. ``means``: all clients' class means. All ranks call this."""
-        self._ranks, self._model = ranks, model
+        self._ranks, self._plan, self._model, self.draw = ranks, plan, model, plan.draw
         self.client_ids, self.num_clients = list(plan.samples), plan.num_clients
         self.samples: Array = np.array(list(plan.samples.values()), dtype=np.float64)
         self.class_means = means
@@ -153,11 +170,25 @@ class KeptUpdates:
             slices.update(zip(clients, received, strict=True))
         return slices
 
-    def gram(self) -> Array:
+    def overwrite(self, clients: list[int], make: Added) -> None:
+        """Puts what is made of each block of the scored differences into these clients' places;
+        their class means follow. Raises ClientFailed as the sum does. All ranks call this."""
+        for number, block in self._blocks(0, self._model.scored_blocks):
+            values, place = torch.from_numpy(make(number, block.numpy())), number - self._mine.start
+            check(values, clients[0], self._plan)
+            for client in clients:
+                self._slices[client][place] = values + self._old[place]
+        sent = self._model.layer().numpy() + self.output_layer()  # [n, C, h + 1]
+        chosen = np.isin(self.client_ids, clients)
+        self.class_means[chosen] = sent[chosen].sum(axis=2) / self._model.layer_shape[1]
+
+    def gram(self, added: Added | None = None) -> Array:
         """Inner products [n, n] of all scored differences; blocks are added in their order."""
-        n = len(self.client_ids)
+        n = len(self.client_ids) + (added is not None)
         grams = torch.zeros(self._model.scored_blocks, n, n, dtype=torch.int64)
         for number, block in self._blocks(0, len(grams)):
+            if added is not None:
+                block = torch.cat([block, torch.from_numpy(added(number, block.numpy()))[None]])
             grams[number] = to_bits(block @ block.T)
         self._ranks.all_reduce(grams)
         return sum(from_bits(grams).numpy(), start=np.zeros((n, n)))
@@ -190,6 +221,9 @@ class KeptUpdates:
                 values = aggregate.per_coordinate(block.numpy())
                 fixed = to_fixed_point(torch.from_numpy(values)[None], 1.0)
             step[number] = fixed.long().sum(dim=0)
+            if aggregate.added is not None and number < self._model.scored_blocks:
+                values = aggregate.added(number, block.numpy())
+                step[number] += to_fixed_point(torch.from_numpy(values), 1.0).long()
         return step
 
     def _blocks(self, first: int, stop: int) -> Iterator[tuple[int, Tensor]]:
@@ -204,17 +238,13 @@ class KeptUpdates:
 def checked_pieces(update: Update, plan: RoundPlan) -> Iterator[Tensor]:
     """The difference's pieces. Raises ClientFailed where one is not finite or too large."""
     for piece in update.diff.pieces():
-        low, high = piece.aminmax()
-        largest = max(-low.item(), high.item())
-        if not largest < LARGEST_DIFF:  # NaN is not less than anything
-            raise ClientFailed(_explain(update.client_id, plan, largest))
+        check(piece, update.client_id, plan)
         yield piece
 
 
-def _explain(client_id: int, plan: RoundPlan, largest: float) -> str:
-    """Why the difference is not what it could be: training overflows, or an attack is too large."""
-    is_attack = plan.attack_key and client_id in plan.attackers and math.isfinite(largest)
-    what = "'s attack is too large" if is_attack else " diverged"
-    keys = filter(None, ["" if is_attack else "lr", plan.attack_key])
-    limit = f"a weight difference is {largest}, must be below {LARGEST_DIFF:.0f}"
-    return f"client {client_id}{what}: {limit}; a smaller {' or '.join(keys)} may help"
+def check(piece: Tensor, client_id: int, plan: RoundPlan) -> None:
+    """Raises ClientFailed where a piece of this client's difference does not go into the sum."""
+    low, high = piece.aminmax()
+    largest = max(-low.item(), high.item())
+    if not largest < LARGEST_DIFF:  # NaN is not less than anything
+        raise ClientFailed(plan.explain(client_id, largest, LARGEST_DIFF))

@@ -14,7 +14,8 @@ from extra_utils.data.partition import Indices, Partition, cut_to_shortest, part
 from extra_utils.distributed_utils import Ranks
 from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, balanced_subset
 from extra_utils.training.evaluation import Evaluation, evaluate_together
-from federal_defense.attacks import Poisoned, Stamp, backdoor_of
+from federal_defense.attacks.labels import Poisoned, Stamp
+from federal_defense.attacks.table import backdoor_of
 
 PADDING_SHARE = 8  # a crop comes from an image padded by an eighth of its side
 UPRIGHT = ("mnist",)  # digits are not mirrored

@@ -9,7 +9,7 @@ from extra_utils.config.rules import check_classes, check_rules, check_sizes, id
 from extra_utils.data.sources import known_classes, prepare_data
 from extra_utils.my_dataset import open_dataset
 from extra_utils.processes.launch import ALONE, Launcher
-from federal_defense.attacks import idle_attack, with_drawn_attackers
+from federal_defense.attacks.table import idle_attack, with_drawn_attackers
 from federal_defense.rules.table import check_bounds, check_num_classes, warn_of_attackers
 
 

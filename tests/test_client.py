@@ -136,7 +136,7 @@ def test_local_evaluation_can_be_left_out(config: Config) -> None:
 
 def test_an_attacker_trains_on_flipped_labels_from_its_first_round_on() -> None:
     dataset = make_dataset()
-    config = replace(CONFIG, attack=replace(FLIP, start_round=2))
+    config = replace(CONFIG, attack=[replace(FLIP, start_round=2)])
     clients = make_clients(config, dataset)
     honest = dataset.train.labels[clients._shards[2]]
     assert np.array_equal(clients.make(2, 1).train_loader.labels, honest)
@@ -183,7 +183,9 @@ def test_an_empty_last_batch_does_not_exist() -> None:
 
 def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:
     dataset = make_dataset(num_train=600)
-    config = replace(CONFIG, num_clients=9, clients_per_round=9, attack=replace(FLIP, clients=[7]))
+    config = replace(
+        CONFIG, num_clients=9, clients_per_round=9, attack=[replace(FLIP, clients=[7])]
+    )
     rows = sample_rows(config, dataset)
     assert list(rows) == ["client 0", "client 1", "client 2", "client 7"]
     images, true, trained = rows["client 7"]

@@ -17,7 +17,7 @@ from extra_utils.data.sources import prepare_data
 from extra_utils.data.synthetic import make_synthetic
 from extra_utils.model import build_model
 from extra_utils.my_dataset import open_dataset
-from federal_defense.attacks import attack_on, poison, with_drawn_attackers
+from federal_defense.attacks.table import edits_of, poison, with_drawn_attackers
 from my_data_loader import choose_eval_images, choose_test_images, make_shards
 from tests.helpers import make_config, make_dataset
 from tests.test_client import make_clients
@@ -36,11 +36,9 @@ def shards(**keys: Any) -> list[int]:
 
 
 def attackers() -> list[int]:
-    attack = with_drawn_attackers(
-        replace(CONFIG, attack=replace(attacked("label_flip"), fraction=0.2))
-    ).attack
-    assert attack is not None
-    return attack.clients
+    attack = replace(attacked("label_flip"), fraction=0.2)
+    (drawn,) = with_drawn_attackers(replace(CONFIG, attack=[attack])).attacks
+    return drawn.clients
 
 
 def participants() -> list[int]:
@@ -48,13 +46,13 @@ def participants() -> list[int]:
 
 
 def random_labels() -> list[int]:
-    config = replace(CONFIG, attack=attacked("random_label"))
+    config = replace(CONFIG, attack=[attacked("random_label")])
     return poison(np.zeros(6, dtype=np.int64), config, 10, 1, 2).labels.tolist()
 
 
 def noise() -> list[int]:
-    attack = attack_on("diff", replace(CONFIG, attack=attacked("gaussian", sigma=1.0)), 10, 1, 2)
-    assert attack is not None
+    config = replace(CONFIG, attack=[attacked("gaussian", sigma=1.0)])
+    (attack,) = edits_of("diff", config, 10, 1, 2)
     return [round(1000 * value) for value in attack(torch.zeros(4).double()).tolist()]
 
 

@@ -44,7 +44,7 @@ def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
         torch.manual_seed(0)
         model = Small()
         rows = [torch.randn(len(FlatModel(model))) for _ in samples]
-        aggregation = RuleRound(model, 0, rule_of(make_config(name, 7)), {})
+        aggregation = RuleRound(model, 0, rule_of(make_config(name, 7).defense), {})
         aggregation.begin(plan)
         for client in plan.shares[ranks.rank]:
             local = Small()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from extra_utils.config.keys import HINTS
 from extra_utils.run.metrics import versions
-from federal_defense.attacks import ATTACKS
+from federal_defense.attacks.table import ATTACKS
 from federal_defense.rules.table import DEFENSES
 from tests.helpers import (
     ROOT,

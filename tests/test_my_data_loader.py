@@ -14,7 +14,8 @@ from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
 from extra_utils.processes.child import process_context
-from federal_defense.attacks import Poisoned, poison
+from federal_defense.attacks.labels import Poisoned
+from federal_defense.attacks.table import poison
 from my_data_loader import (
     Normalizer,
     TestLoader,
@@ -182,9 +183,9 @@ def test_the_stamped_images_are_those_whose_labels_are_changed() -> None:
     attack = AttackConfig(
         name="backdoor", clients=[0], parameters={"target": 0, "share": 0.5, "size": 4}
     )
-    config = replace(CONFIG, augment=False, attack=attack)
+    config = replace(CONFIG, augment=False, attack=[attack])
     poisoned = poison(dataset.train.labels[shard], config, 10, 0, 1)
-    assert poisoned.is_stamped is not None
+    ((is_stamped, _),) = poisoned.stamps
     loader = TrainLoader(dataset, shard, config, poisoned)
     white = (255 - torch.tensor(dataset.info.mean)) / torch.tensor(dataset.info.std)
     seen = []
@@ -192,9 +193,9 @@ def test_the_stamped_images_are_those_whose_labels_are_changed() -> None:
         corners = images[:, :, -4:, -4:]
         is_white = ((corners - white[:, None, None]).abs() < 1e-4).all(dim=(1, 2, 3))
         seen += list(zip(is_white.tolist(), labels.tolist(), strict=True))
-    assert sum(is_white for is_white, _ in seen) == poisoned.is_stamped.sum() > 30
+    assert sum(is_white for is_white, _ in seen) == is_stamped.sum() > 30
     assert all(label == 0 for is_white, label in seen if is_white)
-    true = dataset.train.labels[shard][~poisoned.is_stamped]
+    true = dataset.train.labels[shard][~is_stamped]
     assert sorted(label for is_white, label in seen if not is_white) == sorted(true)
 
 
@@ -224,7 +225,7 @@ def test_a_backdoor_is_tested_on_stamped_images_of_the_other_classes() -> None:
     attack = AttackConfig(
         name="backdoor", clients=[0], parameters={"target": 3, "share": 0.5, "size": 2}
     )
-    config = replace(CONFIG, attack=attack)
+    config = replace(CONFIG, attack=[attack])
     model = Spy((255 - torch.tensor(dataset.info.mean)) / torch.tensor(dataset.info.std))
     ranks = Alone(0, 1, Heartbeats(process_context(), 1).writer(0))
     found = global_test(ranks, config, dataset, lambda: None)(model)

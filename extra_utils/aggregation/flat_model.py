@@ -4,6 +4,7 @@ All of it works on the tensors where they lie, a piece at a time: temporaries of
 cost more than the arithmetic.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -32,7 +33,7 @@ class FlatModel:
         self.scored = [flat(value) for value in model.parameters() if value.requires_grad]
         self.statistics = [flat(value) for value in buffers if value.is_floating_point()]
         self._counters = [flat(value) for value in buffers if not value.is_floating_point()]
-        last = last_linear(model)
+        self._last = last = last_linear(model)
         self.layer_shape = last.weight.shape  # [C, h]
         self.num_scored = sum(map(len, self.scored))
         self.layer_size = num_parameters(last)
@@ -66,6 +67,11 @@ class FlatModel:
         rows = F.pad(rows, (0, num_classes * (width + 1) - rows.shape[1]))
         weights, biases = torch.split(rows, [num_classes * width, num_classes], dim=1)
         return torch.cat([weights.view(-1, num_classes, width), biases[:, :, None]], dim=2)
+
+    def layer(self) -> Tensor:
+        """The last layer [C, h + 1] in float64, its bias last."""
+        rows = torch.cat([flat(value) for value in self._last.parameters()])
+        return self.as_layer(rows[None])[0].double()
 
     @property
     def counters(self) -> Tensor:
@@ -102,6 +108,12 @@ class WeightDiff:
         scored = in_pieces(self.local.scored), in_pieces(self._old.scored)
         for local, old in zip(*scored, strict=True):
             local.copy_(function(local.double() - old) + old)
+
+    def length(self) -> float:
+        """Of the scored values' difference."""
+        scored = in_pieces(self.local.scored), in_pieces(self._old.scored)
+        pairs = zip(*scored, strict=True)
+        return math.sqrt(sum(float((new.double() - old).square().sum()) for new, old in pairs))
 
 
 def flat(tensor: Tensor) -> Tensor:

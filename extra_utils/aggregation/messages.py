@@ -3,12 +3,17 @@
 Without torch, so that rules load at once.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
+
+from extra_utils.basics.random_streams import Purpose, stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +21,29 @@ if TYPE_CHECKING:
     from extra_utils.aggregation.flat_model import WeightDiff
 
 Array = NDArray[np.float64]
+Draw = Callable[[Purpose, int], Generator]  # the stream of a purpose and number in this round
 State = dict[str, Array]
+
+
+Forge = Callable[[Array], Array]  # a block of the honest differences [m, B] to [B]
+Added = Callable[[int, Array], Array]  # a block's number, and the differences [n, B], to [B]
+
+
+class Honest(Protocol):
+    """A round's m honest differences, as attackers see them."""
+
+    num_clients: int  # n of the round
+    num_attackers: int  # f of them
+
+    def gram(self, added: Forge) -> Array:
+        """Inner products [m + 1, m + 1] of the honest differences and, last, of ``added``."""
+
+
+class Collusion(NamedTuple):
+    """Clients that all send what an attack makes of the round's honest differences."""
+
+    clients: list[int]
+    attack: Callable[[Honest], Forge]
 
 
 class RoundPlan(NamedTuple):
@@ -27,6 +54,16 @@ class RoundPlan(NamedTuple):
     attackers: set[int]
     num_clients: int  # of the whole run
     attack_key: str = ""  # of how large the attackers make their differences; "" if they do not
+    collusions: Sequence[Collusion] = ()
+    draw: Draw = partial(stream, 0)
+
+    def explain(self, client_id: int, largest: float, limit: float) -> str:
+        """Why a difference is too large: training overflows, or an attack makes it so."""
+        is_attack = self.attack_key and client_id in self.attackers and math.isfinite(largest)
+        what = "'s attack is too large" if is_attack else " diverged"
+        keys = filter(None, ["" if is_attack else "lr", self.attack_key])
+        found = f"a weight difference is {largest}, must be below {limit:.0f}"
+        return f"client {client_id}{what}: {found}; a smaller {' or '.join(keys)} may help"
 
 
 @dataclass(frozen=True)
@@ -58,11 +95,19 @@ class Updates(Protocol):
     client_ids: list[int]
     num_clients: int  # of the whole run
     samples: Array  # [n]
-    class_means: Array  # [n, C]: the weight matrix
-    is_attacker: NDArray[np.bool_]  # [n]; for the oracle alone
+    draw: Draw
 
-    def gram(self) -> Array:
-        """Inner products [n, n] of the differences of all trainable values."""
+    @property
+    def class_means(self) -> Array:
+        """The weight matrix [n, C]."""
+
+    @property
+    def is_attacker(self) -> NDArray[np.bool_]:
+        """Who attacks [n]; for the oracle alone."""
+
+    def gram(self, added: Added | None = None) -> Array:
+        """Inner products [n, n] of the differences of all trainable values; [n + 1, n + 1] with
+        those of a row that is ``added`` below them."""
 
     def output_layer(self) -> Array:
         """Differences of the last layer [n, C, h + 1]; each class's bias stands last."""
@@ -73,13 +118,16 @@ class Aggregate:
     """A rule's answer.
 
     The new global model moves by sum_i weights_i factors_i d_i, or by ``per_coordinate`` of blocks
-    [n, B] of all differences, which works on each coordinate by itself: [B].
+    [n, B] of all differences, which works on each coordinate by itself: [B]. To that is ``added``
+    what does not depend on the differences.
     """
 
     weights: Array  # [n], sums to 1, or all 0; running statistics are averaged by it as well
     factors: Array | float = 1.0  # [n], shortens single differences
     per_coordinate: Callable[[Array], Array] | None = None
+    added: Added | None = None
     flagged: NDArray[np.bool_] | None = None  # [n], by rules that leave clients out
+    keeps_step: bool = False  # the step of scored values goes into the state, as `step`
     state: State = field(default_factory=dict)  # kept for the next round, and in the checkpoint
 
 

@@ -7,6 +7,7 @@ here needs torch, so that a wrong config costs no waiting.
 from dataclasses import dataclass, field, is_dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
+from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.values import (
     LARGEST_COUNT,
     Count,
@@ -33,9 +34,20 @@ class AttackConfig:
     """the attackers' client numbers; [] for none, the baseline to stand beside"""
     fraction: Fraction | None = None
     """instead of `clients`: this share of all clients attacks, drawn from the seed"""
+    sample_clients: Literal["each_round"] | None = None
+    """`fraction`: whether they are drawn anew in each round (null: once)"""
     start_round: Count = 1
     """the first round that is attacked"""
+    end_round: Count | None = None
+    """the last one (null: the run's)"""
+    every: Count | None = None
+    """from the first on, each how manieth round is attacked (null: each)"""
     parameters: Json = field(default_factory=dict)
+
+    def is_active(self, round_index: int) -> bool:
+        """Whether anybody attacks in this round."""
+        is_in_time = self.start_round <= round_index <= (self.end_round or LARGEST_COUNT)
+        return is_in_time and (round_index - self.start_round) % (self.every or 1) == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +59,26 @@ class ChoiceConfig:
     parameters: Json = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DefenseConfig(ChoiceConfig):
+    """The key `defense`: the rule, and what is done to the differences before it sees them."""
+
+    name: str
+    """which one"""
+    pre: Literal["nnm", "bucketing"] | None = None
+    """in front of the rule: "nnm", each difference becomes the mean of its nearest; "bucketing",
+    several at a time become their mean, in an order drawn from the seed (null: nothing)"""
+    pre_f: CountOrZero | None = None
+    """`nnm`: how many attackers are assumed: n - f are near, itself included (null: 1)"""
+    pre_s: Count | None = None
+    """`bucketing`: how many become one (null: 2)"""
+
+
 STEPS = ("optimizer", "schedule", "server")  # keys of an unused choice are warned of
 KINDS: dict[str, type] = {
     "attack": AttackConfig,
-    **dict.fromkeys(("defense", *STEPS), ChoiceConfig),
+    "defense": DefenseConfig,
+    **dict.fromkeys(STEPS, ChoiceConfig),
 }
 
 
@@ -135,9 +163,10 @@ class GivenConfig:
     """test images used at those points (null: all); the global model is tested on all"""
     only_0: bool = False
     """draw client 0's curves only, and skip the other clients' local evaluation"""
-    attack: AttackConfig | None = None
-    """null, or {"name": ..., "clients": [...], "start_round": ..., parameters of that attack}"""
-    defense: ChoiceConfig = ChoiceConfig(name="mean")
+    attack: list[AttackConfig] | None = None
+    """null, or {"name": ..., "clients": [...], "start_round": ..., parameters of that attack}; or
+    a list of these: labels are edited in its order, then differences in it"""
+    defense: DefenseConfig = DefenseConfig(name="mean")
     """{"name": ..., parameters of that rule}: how the clients' updates become one"""
     seed: Annotated[int, Range(0, LARGEST_COUNT)] = 0
     """root of every random draw"""
@@ -167,11 +196,30 @@ class Config(GivenConfig):
         is_resnet = self.model_name.startswith("resnet")
         return is_resnet and self.norm == "batch" and not self.freeze_layers
 
+    @property
+    def attacks(self) -> list[AttackConfig]:
+        """None, one or several."""
+        return self.attack or []
+
     def attackers(self, round_index: int) -> set[int]:
         """The clients that attack in this round."""
-        if self.attack is None or round_index < self.attack.start_round:
-            return set()
-        return set(self.attack.clients)
+        return {c for attack in self.attacks for c in self.attackers_of(attack, round_index)}
+
+    @property
+    def num_attackers(self) -> int:
+        """How many clients attack where all attacks meet in one round."""
+        return len({c for own in self.attacks for c in self.attackers_of(own, own.start_round)})
+
+    def attackers_of(self, attack: AttackConfig, round_index: int) -> list[int]:
+        """Those of one attack; equal fractions draw the same clients."""
+        if not attack.is_active(round_index):
+            return []
+        if attack.fraction is None:
+            return attack.clients
+        size = round(attack.fraction * self.num_clients)
+        place = round_index if attack.sample_clients else 0
+        drawn = stream(self.seed, Purpose.ATTACKERS, round_index=place)
+        return sorted(drawn.choice(self.num_clients, size, replace=False).tolist())
 
 
 def hints_of(kind: type) -> dict[str, Any]:
@@ -185,9 +233,13 @@ HINTS = hints_of(GivenConfig)
 
 def to_json(value: Any) -> Any:
     """A config, or a key's value, as the JSON that it is read from."""
+    if isinstance(value, list) and value and is_dataclass(value[0]):
+        return to_json(value[0]) if len(value) == 1 else [to_json(own) for own in value]
     if not is_dataclass(value):
         return value
     flat = {key: to_json(inner) for key, inner in vars(value).items()}
     if isinstance(value, GivenConfig):
         return flat
+    if flat.get("fraction") is not None:
+        del flat["clients"]  # of the two one is given
     return {k: v for k, v in (flat | flat.pop("parameters")).items() if v is not None}

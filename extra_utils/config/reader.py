@@ -143,8 +143,11 @@ def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> Give
             raise WrongKey(key, f"belongs on the command line: --{key}=...")
         if value is None and NULL in get_args(HINTS[key]):
             continue  # as if it were not given: where null is right, it is the default
-        if key in KINDS:
-            checked[key] = _read_nested(key, value, places, tables[key])
+        if key == "attack":
+            several = value if isinstance(value, list) else [value]
+            checked[key] = [read_nested(key, own, places, tables[key]) for own in several] or None
+        elif key in KINDS:
+            checked[key] = read_nested(key, value, places, tables[key])
         else:
             checked[key] = check_value(places.of(key), key, value, HINTS[key])
     return GivenConfig(**checked)
@@ -177,6 +180,9 @@ def _override(values: Json, where: dict[str, str], choice: Json, tables: Tables)
 
 def _merge(key: str, old: Any, new: Json) -> Json:
     """A nested key's object with new values; a new name drops the old one's parameters."""
+    if isinstance(old, list):
+        got = f"{key} is a list of {len(old)}, give --{key}=[...] with all of them"
+        raise WrongKey(f"{key}.{next(iter(new))}", got)
     if not isinstance(old, dict) and "name" not in new:
         raise WrongKey(f"{key}.{next(iter(new))}", f"there is no {key}, give --{key}.name too")
     kept = old if isinstance(old, dict) else {}
@@ -185,7 +191,7 @@ def _merge(key: str, old: Any, new: Json) -> Json:
     return {inner: value for inner, value in kept.items() if EITHER.get(inner) not in new} | new
 
 
-def _read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:
+def read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:
     """A nested key's config from its JSON object, whose name is that of one of the functions."""
     if not isinstance(value, dict) or "name" not in value:
         raise WrongKey(key, f'got {show(value)}, must be {{"name": ...}} with its keys')

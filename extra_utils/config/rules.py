@@ -47,19 +47,19 @@ def check_rules(config: Config) -> None:
         got = f"got true with {clients} clients, {drawn} of them a round, on {processes} processes"
         right = "must be one client for each process every round, since all step together"
         raise WrongKey("syncBN", f"{got}; {right}")
-    if config.attack is not None:
-        _check_attack(config.attack, clients)
+    for attack in config.attacks:
+        _check_attack(attack, clients)
 
 
 def check_classes(config: Config, class_names: list[str]) -> None:
     """A WrongKey where the attack names a class that is not there, or clients hold too few."""
-    parameters = config.attack.parameters if config.attack and class_names else {}
-    for key in ("source",) if parameters.get("source") == "all" else ("source", "target"):
-        number, last = parameters.get(key), len(class_names) - 1
-        if isinstance(number, int) and number > last:
-            right = f"from 0 ({class_names[0]}) to {last} ({class_names[-1]})"
-            text = f"got {number}, must be a class of the data set, {right}"
-            raise WrongKey(f"attack.{key}", text)
+    for parameters in [attack.parameters for attack in config.attacks if class_names]:
+        for key in ("source",) if parameters.get("source") == "all" else ("source", "target"):
+            number, last = parameters.get(key), len(class_names) - 1
+            if isinstance(number, int) and number > last:
+                right = f"from 0 ({class_names[0]}) to {last} ({class_names[-1]})"
+                text = f"got {number}, must be a class of the data set, {right}"
+                raise WrongKey(f"attack.{key}", text)
     each, classes = config.classes_per_client, len(class_names)
     if (
         classes
@@ -118,15 +118,27 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     } | places.idle
     if config.optimizer.parameters.get("nesterov") and not config.optimizer.parameters["momentum"]:
         found["optimizer.nesterov"] = "optimizer.momentum is 0"
-    attack = config.attack
-    if attack and attack.fraction and round(attack.fraction * config.num_clients) == 0:
-        found["attack.fraction"] = f"{attack.fraction} of {config.num_clients} clients is nobody"
-    if attack and attack.name == "scaling" and attack.parameters["factor"] == 1:
-        found["attack.factor"] = "1 is as long as it is"
+    for key, pre in (("pre_f", "nnm"), ("pre_s", "bucketing")):
+        if getattr(config.defense, key) is not None and config.defense.pre != pre:
+            found[f"defense.{key}"] = f"pre is {show(config.defense.pre)}"
+    for attack in config.attacks:
+        found |= _idle_of_attack(attack, config.num_clients)
     texts = {key: f"has no effect here: {reason}" for key, reason in found.items()}
-    if attack and attack.start_round > config.global_epochs:
+    if any(attack.start_round > config.global_epochs for attack in config.attacks):
         texts["attack.start_round"] = "comes after the last round"
     return [f"{places.of(key)}: {key}: {text}" for key, text in texts.items()]
+
+
+def _idle_of_attack(attack: AttackConfig, num_clients: int) -> dict[str, str]:
+    """Its keys without effect, and why."""
+    found = {}
+    if attack.fraction and round(attack.fraction * num_clients) == 0:
+        found["attack.fraction"] = f"{attack.fraction} of {num_clients} clients is nobody"
+    if attack.sample_clients and attack.fraction is None:
+        found["attack.sample_clients"] = "the clients are named"
+    if attack.parameters.get("factor") == 1 and attack.name == "scaling":
+        found["attack.factor"] = "1 is as long as it is"
+    return found
 
 
 def _check_attack(attack: AttackConfig, num_clients: int) -> None:
@@ -137,5 +149,8 @@ def _check_attack(attack: AttackConfig, num_clients: int) -> None:
     if len(set(clients)) < len(clients):
         raise WrongKey("attack.clients", f"got a client twice in {show(clients)}")
     source, target = attack.parameters.get("source"), attack.parameters.get("target")
+    if attack.end_round is not None and attack.end_round < attack.start_round:
+        text = f"got {attack.end_round}, must not come before start_round, {attack.start_round}"
+        raise WrongKey("attack.end_round", text)
     if source is not None and source == target:
         raise WrongKey("attack.target", f"got {target}, must be another class than attack.source")

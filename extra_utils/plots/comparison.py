@@ -123,8 +123,9 @@ def group_by_setting(runs: list[RunData]) -> list[Group]:
     groups: dict[str, Group] = {}  # by all of a config that matters but the seed
     for run in runs:
         config = {key: value for key, value in run.config.items() if key not in ANY_VALUE}
-        if attack := config["attack"]:  # of drawn attackers the number matters
-            config["attack"] = attack | {"clients": len(attack.get("clients", []))}
+        config["attack"] = [  # of drawn attackers the number matters
+            attack | {"clients": len(attack.get("clients", []))} for attack in config["attack"]
+        ]
         setting = json.dumps(config, sort_keys=True)
         groups.setdefault(setting, Group(run.config["name"], [], {})).runs.append(run)
     names = [group.name for group in groups.values()]

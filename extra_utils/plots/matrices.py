@@ -36,7 +36,7 @@ def draw_class_means(run: RunData) -> Figure:
 def draw_partition(run: RunData) -> Figure:
     """How many images of each class each client holds."""
     counts = np.array(run.run["class_counts"], dtype=np.float64)  # [clients, C]
-    attackers = (run.config["attack"] or {}).get("clients", [])
+    attackers = {client for own in run.config["attack"] for client in own.get("clients", [])}
     rows = [{"client": c, "attacker": c in attackers, "flagged": None} for c in range(len(counts))]
     form = ("training images by client and class", ".0f", "training images")
     return draw_matrix(run, rows, counts, form)

@@ -41,19 +41,22 @@ class RunData(NamedTuple):
     @property
     def setting(self) -> str:
         """The run in small print."""
-        attack, number = "no attack", len(self.run["class_counts"])
-        if own := self.config["attack"]:
-            how = f" ({' → '.join(self.attacked)})" if self.attacked else ""
-            name, by = readable(str(own.get("name"))), clients(own.get("clients", []))
-            attack = f"attack {name}{how} by {by}"
+        attacks, number = list[str](), len(self.run["class_counts"])
+        for own in self.config["attack"]:
+            how = f" ({' → '.join(pair)})" if (pair := self.classes_of(own)) else ""
+            by = clients(own["clients"]) if "clients" in own else "drawn clients"
+            attacks.append(f"attack {readable(str(own.get('name')))}{how} by {by}")
+        attack = ", ".join(attacks) or "no attack"
         rounds, seed = (readable(show(self.config.get(k))) for k in ("global_epochs", "seed"))
         parts = [self.run["dataset"], plural(number, "client"), attack, f"defence {self.rule}"]
         return SEPARATOR.join([*parts, plural(rounds, "round"), f"seed {seed}"])
 
     @property
     def attacked(self) -> tuple[str, str] | None:
-        """The names of the attack's source and target class, if it has one of each."""
-        attack = self.config["attack"] or {}
+        """The names of the source and target class of the first attack that has one of each."""
+        return next(filter(None, map(self.classes_of, self.config["attack"])), None)
+
+    def classes_of(self, attack: dict[str, Any]) -> tuple[str, str] | None:
         source, target = attack.get("source"), attack.get("target")
         if not isinstance(source, int) or not isinstance(target, int):
             return None
@@ -107,15 +110,17 @@ def _read_config(folder: Path, num_classes: int, problems: list[str]) -> dict[st
     try:
         config = read_json(folder / "config.json")
         name = check_value(where, "name", config.get("name"), str)
-        attack = check_value(where, "attack", config.get("attack"), dict | None) or {}
-        if attack.get("source") == "all":
-            attack.pop("target", None)
-        for key in shapes.keys() & attack.keys():
-            check_value(where, f"attack.{key}", attack[key], shapes[key])
+        attack = config.get("attack") or []
+        attacks = attack if isinstance(attack, list) else [attack]
+        for own in attacks:
+            if check_value(where, "attack", own, dict).get("source") == "all":
+                own.pop("target", None)
+            for key in shapes.keys() & own.keys():
+                check_value(where, f"attack.{key}", own[key], shapes[key])
     except ConfigError as problem:
         problems.append(str(problem))
-        return {"name": folder.resolve().name, "attack": None}
-    return {**config, "name": name, "attack": attack or None}
+        return {"name": folder.resolve().name, "attack": []}
+    return {**config, "name": name, "attack": attacks}
 
 
 def plural(number: object, thing: str) -> str:

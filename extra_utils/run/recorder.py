@@ -85,7 +85,7 @@ class MainRecorder:
                 accuracy=evaluation.accuracy,
                 loss=evaluation.loss,
                 recall=evaluation.recall,
-                **attack_rates(evaluation, config.attack),
+                **attack_rates(evaluation, config.attacks),
                 backdoor_success_rate=evaluation.backdoor_success_rate,
                 detection=detection(reports, config.attackers(round_index)),
                 unchanged=bool(reports) and all(report.weight == 0 for report in reports),
@@ -132,14 +132,14 @@ class SilentRecorder:
     lap = end_round = finish = begin
 
 
-def attack_rates(evaluation: Evaluation, attack: AttackConfig | None) -> Row:
-    """How the source class fares on the clean test images; null without an attack that has one."""
-    parameters = attack.parameters if attack else {}
-    source, target = parameters.get("source"), parameters.get("target")
-    recall, success = None, None
-    if isinstance(source, int) and isinstance(target, int):
-        recall, success = evaluation.rate(source, source), evaluation.rate(source, target)
-    return {"source_recall": recall, "attack_success_rate": success}
+def attack_rates(evaluation: Evaluation, attacks: list[AttackConfig]) -> Row:
+    """How the source class fares on the clean test images: of the first attack that has one."""
+    for parameters in (attack.parameters for attack in attacks):
+        source, target = parameters.get("source"), parameters.get("target")
+        if isinstance(source, int) and isinstance(target, int):
+            recall, success = evaluation.rate(source, source), evaluation.rate(source, target)
+            return {"source_recall": recall, "attack_success_rate": success}
+    return {"source_recall": None, "attack_success_rate": None}
 
 
 def detection(reports: list[ClientReport], attackers: set[int]) -> Row:

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 
 from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, by_samples, without
+from extra_utils.basics.random_streams import Purpose
 from extra_utils.config.values import Count, CountOrZero, Positive, Range
 from federal_defense.two_means import squared_distances
 
@@ -96,14 +97,23 @@ def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> A
     return Aggregate(weights, state=state)
 
 
-def norm_clipping(updates: Updates, state: State, *, tau: Positive | None = None) -> Aggregate:
+def norm_clipping(
+    updates: Updates, state: State, *, tau: Positive | None = None, sigma: Positive | None = None
+) -> Aggregate:
     """the mean of the differences, of which long ones are shortened
 
     `tau`: the length that no difference exceeds (null: the median of the round's lengths)
+    `sigma`: weak differential privacy: normal noise of this deviation; no budget is accounted for
 
     Source: Sun et al. 2019, arXiv 1911.07963.
     """
+
+    def noise(number: int, block: Array) -> Array:
+        drawn = updates.draw(Purpose.NOISE, number).standard_normal(block.shape[1:])
+        return drawn * (sigma or 0.0)
+
     lengths = np.sqrt(np.maximum(np.diag(updates.gram()), 0.0))
     limit = float(np.median(lengths)) if tau is None else tau
     factors = np.minimum(1.0, limit / np.maximum(lengths, 1e-300))
-    return Aggregate(by_samples(updates), factors=factors, state=state)
+    added = None if sigma is None else noise
+    return Aggregate(by_samples(updates), factors=factors, added=added, state=state)

@@ -12,12 +12,13 @@ from typing import Any
 from extra_utils.aggregation.messages import Aggregate, Rule, State, Updates, by_samples
 from extra_utils.aggregation.server import SERVERS
 from extra_utils.basics.errors import WrongKey
-from extra_utils.config.keys import Config
+from extra_utils.config.keys import Config, DefenseConfig
 from extra_utils.config.reader import Tables
 from extra_utils.training.optimizer import OPTIMIZERS, SCHEDULES
-from federal_defense.attacks import ATTACKS
+from federal_defense.attacks.table import ATTACKS
 from federal_defense.class_mean import class_mean
-from federal_defense.rules import differences, output_layer
+from federal_defense.rules import compared, differences, output_layer
+from federal_defense.rules.before import check_pre, with_pre
 
 Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
 
@@ -34,6 +35,7 @@ def mean(updates: Updates, state: State) -> Aggregate:
 ALL: list[Rule] = [mean, differences.median, differences.trimmed_mean, differences.krum]
 ALL += [differences.multi_krum, differences.geometric_median, differences.norm_clipping]
 ALL += [output_layer.foolsgold, output_layer.tolpegin, output_layer.lfighter]
+ALL += [compared.bulyan, compared.centered_clipping, compared.fltrust, compared.rlr]
 ALL += [class_mean, output_layer.oracle]
 DEFENSES = {rule.__name__: rule for rule in ALL}
 TABLES: Tables = {  # of the config's nested keys
@@ -51,6 +53,9 @@ BOUNDS: dict[str, list[Bound]] = {
     ],
     "krum": [FEW_ATTACKERS],
     "multi_krum": [FEW_ATTACKERS, ("m <= n-f", lambda n, own: (own["m"] or 0) <= n - own["f"])],
+    "bulyan": [("n >= 4f+3", lambda n, own: n >= 4 * own["f"] + 3)],
+    "fltrust": [("n >= 2", lambda n, _: n >= 2)],
+    "rlr": [("theta <= n", lambda n, own: own["theta"] <= n)],
     "foolsgold": [("n >= 2", lambda n, _: n >= 2)],
     "tolpegin": [("n >= 3", lambda n, _: n >= 3)],
     "lfighter": [("n >= 3", lambda n, _: n >= 3)],
@@ -60,18 +65,31 @@ LEAST_CLASSES = {"class_mean": 5}  # of fewer, source and target are too large a
 AGAINST_HALF = ("median", "geometric_median", "tolpegin", "lfighter", "class_mean")
 ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attackers among n clients
     **dict.fromkeys(AGAINST_HALF, lambda n, _: (n - 1) // 2),
-    **dict.fromkeys(("krum", "multi_krum"), lambda _, own: int(own["f"])),
+    **dict.fromkeys(("krum", "multi_krum", "bulyan"), lambda _, own: int(own["f"])),
     "trimmed_mean": lambda n, own: differences.num_trimmed(n, own["beta"]),
 }
 
 
 def check_bounds(config: Config) -> None:
     """A WrongKey with the bound where the rule's theorem does not cover the run's rounds."""
-    name, parameters, n = config.defense.name, config.defense.parameters, config.clients_per_round
-    for bound, holds in BOUNDS.get(name, []):
-        if not holds(n, parameters):
-            got = ", ".join(f"{key}={value}" for key, value in {"n": n, **parameters}.items())
-            raise WrongKey("defense", f"{name} needs {bound}, got {got}")
+    defense, n = config.defense, config.clients_per_round
+    check_n(defense, n)
+    if defense.name == "fltrust":
+        trusts = "fltrust takes client 0 for the server's own, trusted one, which"
+        if n < config.num_clients:
+            raise WrongKey("defense", f"{trusts} sits out unless drawn: clients_per_round is {n}")
+        attacks = [a for a in config.attacks if 0 in config.attackers_of(a, a.start_round)]
+        if attacks or any(a.sample_clients for a in config.attacks):
+            raise WrongKey("defense", f"{trusts} attacks here, or may be drawn to")
+
+
+def check_n(defense: DefenseConfig, n: int) -> None:
+    """A WrongKey where the rule's theorem, or what stands before it, does not cover n clients."""
+    seen = {"n": check_pre(defense, n), **defense.parameters}
+    for bound, holds in BOUNDS.get(defense.name, []):
+        if not holds(seen["n"], defense.parameters):
+            got = ", ".join(f"{key}={value}" for key, value in seen.items())
+            raise WrongKey("defense", f"{defense.name} needs {bound}, got {got}")
 
 
 def check_num_classes(config: Config, num_classes: int) -> None:
@@ -83,14 +101,13 @@ def check_num_classes(config: Config, num_classes: int) -> None:
 
 def warn_of_attackers(config: Config) -> str:
     """A line where more clients attack than the rule is made for; "" where not, or not known."""
-    name, n = config.defense.name, config.num_clients
-    found = len(config.attack.clients) if config.attack else 0
+    name, n, found = config.defense.name, config.num_clients, config.num_attackers
     if name not in ASSUMED or config.clients_per_round != n:
         return ""
     most = ASSUMED[name](n, config.defense.parameters)
     return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
 
 
-def rule_of(config: Config) -> Rule:
-    """The config's rule with its parameters."""
-    return partial(DEFENSES[config.defense.name], **config.defense.parameters)
+def rule_of(defense: DefenseConfig) -> Rule:
+    """The rule with its parameters, behind what stands in front of it."""
+    return with_pre(partial(DEFENSES[defense.name], **defense.parameters), defense)

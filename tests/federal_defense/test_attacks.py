@@ -10,27 +10,27 @@ import pytest
 import torch
 
 from extra_utils.config.keys import AttackConfig, Config
-from federal_defense.attacks import (
+from federal_defense.attacks.labels import (
     Poisoned,
     Setting,
-    attack_on,
     backdoor,
-    backdoor_of,
-    gaussian,
-    idle_attack,
     label_flip,
-    poison,
     random_label,
-    scaling,
-    sign_flip,
-    size_key,
-    with_drawn_attackers,
     with_patch,
 )
+from federal_defense.attacks.table import (
+    backdoor_of,
+    edits_of,
+    idle_attack,
+    poison,
+    size_key,
+    with_drawn_attackers,
+)
+from federal_defense.attacks.updates import gaussian, scaling, sign_flip
 from tests.helpers import make_config
 
 ATTACK = AttackConfig(name="label_flip", clients=[2], parameters={"source": 1, "target": 4})
-CONFIG = make_config(type="synthetic", num_clients=20, attack=ATTACK)
+CONFIG = make_config(type="synthetic", num_clients=20, attack=[ATTACK])
 LABELS = np.array([0, 1, 4, 1, 9])
 
 
@@ -55,10 +55,10 @@ def test_random_labels_are_the_seeds_and_of_every_class() -> None:
 def test_a_backdoor_stamps_a_share_of_the_images_and_gives_them_its_class() -> None:
     labels = np.ones(1000, dtype=np.int64)
     found = backdoor(labels, setting(), target=7, share=0.25, size=2)
-    assert found.is_stamped is not None
-    assert 200 < found.is_stamped.sum() < 300
-    assert set(found.labels[found.is_stamped]) == {7}
-    assert set(found.labels[~found.is_stamped]) == {1}
+    ((is_stamped, _),) = found.stamps
+    assert 200 < is_stamped.sum() < 300
+    assert set(found.labels[is_stamped]) == {7}
+    assert set(found.labels[~is_stamped]) == {1}
     images = np.zeros((3, 8, 8, 3), dtype=np.uint8)
     stamped = with_patch(images, 2)
     assert images.sum() == 0
@@ -80,26 +80,23 @@ def labels_of(config: Config, client_id: int, round_index: int) -> Any:
 
 
 def test_only_attackers_from_their_first_round_on_are_edited() -> None:
-    config = replace(CONFIG, attack=replace(ATTACK, start_round=3))
+    config = replace(CONFIG, attack=[replace(ATTACK, start_round=3)])
     assert labels_of(config, 2, 2) is LABELS
     assert labels_of(config, 1, 3) is LABELS
     assert labels_of(config, 2, 3).tolist() == [0, 4, 4, 4, 9]
     assert labels_of(replace(config, attack=None), 2, 3) is LABELS
-    assert attack_on("diff", config, 10, 2, 3) is None
+    assert edits_of("diff", config, 10, 2, 3) == []
 
 
 def test_an_attack_on_the_difference_leaves_the_labels_alone() -> None:
     attack = AttackConfig(name="gaussian", clients=[2], parameters={"sigma": 1.0})
-    config = replace(CONFIG, attack=attack)
+    config = replace(CONFIG, attack=[attack])
     assert labels_of(config, 2, 1) is LABELS
-    assert attack_on("diff", config, 10, 1, 1) is None
+    assert edits_of("diff", config, 10, 1, 1) == []
     zeros = torch.zeros(3, dtype=torch.float64)
-    first, again, later = (attack_on("diff", config, 10, 2, r) for r in (1, 1, 2))
-    assert first is not None
-    assert again is not None
-    assert later is not None
-    other = attack_on("diff", replace(config, attack=replace(attack, clients=[1, 2])), 10, 1, 1)
-    assert other is not None
+    ((first,), (again,), (later,)) = (edits_of("diff", config, 10, 2, r) for r in (1, 1, 2))
+    both = replace(config, attack=[replace(attack, clients=[1, 2])])
+    (other,) = edits_of("diff", both, 10, 1, 1)
     noise = first(zeros)
     assert not torch.equal(noise, other(zeros))  # attackers do not all send the same
     assert torch.equal(noise, again(zeros))
@@ -108,7 +105,7 @@ def test_an_attack_on_the_difference_leaves_the_labels_alone() -> None:
 
 
 def test_attackers_draw_labels_of_their_own_and_the_same_in_each_round() -> None:
-    config = replace(CONFIG, attack=AttackConfig(name="random_label", clients=[1, 2]))
+    config = replace(CONFIG, attack=[AttackConfig(name="random_label", clients=[1, 2])])
     first, later, other = (
         poison(np.zeros(50, dtype=np.int64), config, 10, client, number).labels.tolist()
         for client, number in ((1, 1), (1, 2), (2, 1))
@@ -118,13 +115,13 @@ def test_attackers_draw_labels_of_their_own_and_the_same_in_each_round() -> None
 
 
 def test_it_is_counted_how_many_labels_are_edited() -> None:
-    config = replace(CONFIG, attack=replace(ATTACK, start_round=3))
+    config = replace(CONFIG, attack=[replace(ATTACK, start_round=3)])
     assert poison(LABELS, config, 10, 2, 3).edited_labels == 2
     assert poison(LABELS, config, 10, 2, 2).edited_labels == 0
     backdoor = AttackConfig(
         name="backdoor", clients=[2], parameters={"target": 9, "share": 1.0, "size": 3}
     )
-    assert poison(LABELS, replace(CONFIG, attack=backdoor), 10, 2, 1).edited_labels == 4
+    assert poison(LABELS, replace(CONFIG, attack=[backdoor]), 10, 2, 1).edited_labels == 4
 
 
 @pytest.mark.parametrize(
@@ -148,7 +145,7 @@ def test_an_attack_that_edits_nothing_is_warned_of(
     attack: AttackConfig | None, lines: list[str]
 ) -> None:
     labels = [np.array([1, 2]), np.array([3, 1]), np.array([3, 3]), np.array([], dtype=np.int64)]
-    config = make_config(num_clients=4, attack=attack)
+    config = make_config(num_clients=4, attack=[attack] if attack else None)
     assert list(idle_attack(config, labels, 10, 32)) == lines
 
 
@@ -162,38 +159,36 @@ def test_an_attack_that_edits_nothing_is_warned_of(
 )
 def test_the_key_of_how_large_an_attack_is(name: str, parameters: dict[str, Any], key: str) -> None:
     attack = AttackConfig(name=name, clients=[2], parameters=parameters)
-    assert size_key(replace(CONFIG, attack=attack)) == key
+    assert size_key(replace(CONFIG, attack=[attack])) == key
     assert size_key(replace(CONFIG, attack=None)) == ""
 
 
 @pytest.mark.parametrize(("fraction", "number"), [(0.0, 0), (0.1, 2), (0.4, 8), (1.0, 20)])
 def test_a_fraction_is_drawn_from_the_seed(fraction: float, number: int) -> None:
-    config = replace(CONFIG, attack=replace(ATTACK, fraction=fraction))
-    drawn = with_drawn_attackers(config).attack
-    again = with_drawn_attackers(config).attack
-    assert drawn is not None
-    assert drawn == again
+    config = replace(CONFIG, attack=[replace(ATTACK, fraction=fraction)])
+    (drawn,) = with_drawn_attackers(config).attacks
+    assert [drawn] == with_drawn_attackers(config).attacks
     assert len(set(drawn.clients)) == number
     assert drawn.fraction is None
     assert set(drawn.clients) <= set(range(20))
 
 
 def test_named_clients_stay_as_they_are() -> None:
-    assert with_drawn_attackers(CONFIG) is CONFIG
+    assert with_drawn_attackers(CONFIG) == CONFIG
 
 
 def test_the_first_ten_idle_attackers_are_named() -> None:
     labels = [np.array([3])] * 11
     for number, end in ((10, "8, 9)"), (11, "8, 9, ...)")):
         attack = replace(ATTACK, clients=list(range(number)))
-        (line,) = idle_attack(make_config(num_clients=11, attack=attack), labels, 10, 32)
+        (line,) = idle_attack(make_config(num_clients=11, attack=[attack]), labels, 10, 32)
         assert f" at {number} of {number} attackers (client 0, 1, " in line
         assert line.endswith(end)
 
 
 def test_only_chosen_images_of_a_batch_get_their_stamp() -> None:
     chosen = np.array([True, False, False, True])
-    poisoned = Poisoned(np.zeros(4, dtype=np.int64), chosen, lambda images: images + 7)
+    poisoned = Poisoned(np.zeros(4, dtype=np.int64), [(chosen, lambda images: images + 7)])
     images = np.zeros((3, 1, 1, 1), dtype=np.uint8)
     assert poisoned.stamped(images, np.array([1, 3, 0])).flatten().tolist() == [0, 7, 7]
     untouched = Poisoned(np.zeros(4, dtype=np.int64)).stamped(images, np.array([0, 1, 2]))
@@ -203,7 +198,7 @@ def test_only_chosen_images_of_a_batch_get_their_stamp() -> None:
 def test_the_backdoor_that_is_tested_is_the_one_that_was_taught() -> None:
     parameters = {"target": 9, "share": 1.0, "size": 2}
     attack = AttackConfig(name="backdoor", clients=[2], parameters=parameters)
-    found = backdoor_of(replace(CONFIG, attack=attack))
+    found = backdoor_of(replace(CONFIG, attack=[attack]))
     assert found is not None
     stamp, target = found
     assert target == 9
@@ -213,5 +208,5 @@ def test_the_backdoor_that_is_tested_is_the_one_that_was_taught() -> None:
         [0, 0, 255, 255],
         [0, 0, 255, 255],
     ]
-    assert backdoor_of(replace(CONFIG, attack=ATTACK)) is None
+    assert backdoor_of(replace(CONFIG, attack=[ATTACK])) is None
     assert backdoor_of(replace(CONFIG, attack=None)) is None

@@ -43,7 +43,7 @@ def test_a_resolved_config_has_no_default_of_its_own(key: str) -> None:
 
 def test_who_attacks_from_which_round_on() -> None:
     attack = AttackConfig(name="label_flip", clients=[1, 2], start_round=3)
-    config = make_config(attack=attack)
+    config = make_config(attack=[attack])
     assert [config.attackers(number) for number in (2, 3, 4)] == [set(), {1, 2}, {1, 2}]
     assert make_config().attackers(3) == set()
     assert AttackConfig(name="label_flip").clients == [2]

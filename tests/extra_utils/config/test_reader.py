@@ -18,7 +18,7 @@ from extra_utils.config.rules import (
     idle_keys,
     resolve,
 )
-from federal_defense.attacks import with_drawn_attackers
+from federal_defense.attacks.table import with_drawn_attackers
 from federal_defense.rules.table import TABLES
 from tests.helpers import ROOT
 
@@ -286,26 +286,23 @@ def test_what_is_for_torchvisions_data_sets_has_no_effect_on_others(
 
 def test_clients_and_fraction_replace_each_other(tmp_path: Path) -> None:
     config = read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack.fraction=0.4")
-    assert config.attack is not None
-    assert config.attack.fraction == 0.4
-    drawn = with_drawn_attackers(config)
-    assert drawn.attack is not None
-    assert drawn.attack.fraction is None
-    assert len(drawn.attack.clients) == 1
+    assert [attack.fraction for attack in config.attacks] == [0.4]
+    (drawn,) = with_drawn_attackers(config).attacks
+    assert drawn.fraction is None
+    assert len(drawn.clients) == 1
     back = read(
         tmp_path,
         {"type": "cifar", "attack": {"name": "label_flip", "fraction": 1}},
         "--attack.clients=[]",
     )
-    assert back.attack is not None
-    assert (back.attack.clients, back.attack.fraction) == ([], None)
+    assert [(attack.clients, attack.fraction) for attack in back.attacks] == [([], None)]
 
 
 def test_an_attack_can_be_given_whole_or_piece_by_piece(tmp_path: Path) -> None:
     config = read(tmp_path, {"type": "cifar"}, "--attack.target=7", "--attack.name=label_flip")
-    assert config.attack is not None
-    assert config.attack.parameters == {"source": 1, "target": 7}
-    assert config.attack.clients == [2]
+    (attack,) = config.attacks
+    assert attack.parameters == {"source": 1, "target": 7, "hide": None}
+    assert attack.clients == [2]
     assert read(tmp_path, {"type": "cifar", "attack": FLIP}, "--attack=null").attack is None
 
 
@@ -449,4 +446,4 @@ def test_a_parameter_without_a_default_must_be_given(tmp_path: Path) -> None:
     path.write_text(json.dumps({"type": "cifar", "attack": {"name": "nudge", "far": 1, "wide": 2}}))
     config, _ = read_config(Arguments(config=str(path)), tables)
     assert config.attack is not None
-    assert config.attack.parameters == {"far": 1, "wide": 2, "deep": 3}
+    assert [attack.parameters for attack in config.attack] == [{"far": 1, "wide": 2, "deep": 3}]

@@ -107,7 +107,7 @@ def test_there_are_images_for_what_is_asked(
 def test_an_attacks_classes_are_the_data_sets(
     attack: AttackConfig | None, wrong: str | None
 ) -> None:
-    config = made(attack=attack)
+    config = made(attack=[attack] if attack else None)
     if wrong is None:
         check_classes(config, ["a", "b", "c"])
         return

@@ -44,7 +44,7 @@ def test_every_combination_is_a_run_seed_by_seed(tmp_path: Path) -> None:
     assert shown == {"defense.name": "krum", "attack.fraction": "0.4"}
     given, places = read_choice(sweep.path, choice, sweep.where, TABLES)
     assert given.attack is not None
-    assert (given.seed, given.lr, given.attack.fraction, given.defense.name) == (
+    assert (given.seed, given.lr, given.attack[0].fraction, given.defense.name) == (
         7,
         0.1,
         0.4,

@@ -244,7 +244,9 @@ def test_detection_is_the_definitions(
 def test_attack_rates_are_the_definitions() -> None:
     attack = AttackConfig(name="label_flip", clients=[], parameters={"source": 0, "target": 1})
     rates = {"source_recall": 80.0, "attack_success_rate": 20.0}
-    assert attack_rates(EVALUATION, attack) == rates
+    assert attack_rates(EVALUATION, [attack]) == rates
     nothing = {"source_recall": None, "attack_success_rate": None}
-    assert attack_rates(EVALUATION, None) == nothing
-    assert attack_rates(EVALUATION, AttackConfig(name="other")) == nothing
+    assert attack_rates(EVALUATION, []) == nothing
+    assert attack_rates(EVALUATION, [AttackConfig(name="other")]) == nothing
+    both = [AttackConfig(name="other"), attack, AttackConfig(name="label_flip")]
+    assert attack_rates(EVALUATION, both) == rates

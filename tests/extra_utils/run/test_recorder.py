@@ -31,7 +31,7 @@ TOLD = ["warning: nobody attacks"]
 
 def make_recorder(folder: Path, done: int | None = None, **keys: Any) -> MainRecorder:
     ranks = Ranks(0, 1, Heartbeats(process_context(), 1).writer(0))
-    config = make_config(global_epochs=5, attack=FLIP, defense=DEFENSE, **keys)
+    config = make_config(global_epochs=5, attack=[FLIP], defense=DEFENSE, **keys)
     return MainRecorder(ranks, Job(config, folder, TOLD), done, WHOSE)
 
 

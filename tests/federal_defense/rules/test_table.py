@@ -6,14 +6,16 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from extra_utils.aggregation.messages import Aggregate, Array, Updates
+from extra_utils.aggregation.messages import Added, Aggregate, Array, Draw, Updates
 from extra_utils.basics.errors import ConfigError
-from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config
+from extra_utils.basics.random_streams import stream
+from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
 from extra_utils.config.reader import Places
 from federal_defense.rules.differences import num_trimmed
 from federal_defense.rules.table import (
@@ -37,11 +39,13 @@ class Dense:
         self.client_ids = list(range(self.num_clients))
         self.samples: Array = np.ones(len(self.diffs)) if samples is None else np.array(samples)
         self.is_attacker = np.zeros(len(self.diffs), dtype=bool)
+        self.draw: Draw = partial(stream, 0)
         self._shape = shape
         self.class_means = self.output_layer().mean(axis=2) if shape[0] else self.diffs
 
-    def gram(self) -> Array:
-        return self.diffs @ self.diffs.T
+    def gram(self, added: Added | None = None) -> Array:
+        rows = self.diffs if added is None else np.vstack([self.diffs, added(0, self.diffs)])
+        return rows @ rows.T
 
     def output_layer(self) -> Array:
         num_classes, width = self._shape
@@ -56,7 +60,7 @@ class Dense:
 
 def judge(name: str, updates: Updates, **parameters: Any) -> Aggregate:
     config = make_config(name, len(updates.samples), **parameters)
-    return rule_of(config)(updates, {})
+    return rule_of(config.defense)(updates, {})
 
 
 def make_config(name: str, n: int, **parameters: Any) -> Config:
@@ -68,15 +72,16 @@ def make_config(name: str, n: int, **parameters: Any) -> Config:
         "norm_clipping": {"tau": None},
     }
     given = {**defaults.get(name, {}), **parameters}
-    return helpers.make_config(num_clients=n, defense=ChoiceConfig(name=name, parameters=given))
+    return helpers.make_config(num_clients=n, defense=DefenseConfig(name=name, parameters=given))
 
 
 def step_of(aggregate: Aggregate, updates: Dense) -> Array:
     """What the global model moves by [P]."""
     if aggregate.per_coordinate is not None:
-        return aggregate.per_coordinate(updates.diffs)
-    step: Array = (aggregate.weights * aggregate.factors) @ updates.diffs
-    return step
+        step = aggregate.per_coordinate(updates.diffs)
+    else:
+        step = (aggregate.weights * aggregate.factors) @ updates.diffs
+    return step if aggregate.added is None else step + aggregate.added(0, updates.diffs)
 
 
 FIVE = Dense([1, 2, 3, 4, 100])
@@ -237,7 +242,9 @@ def test_each_rule_is_its_papers_formula(name: str, n: int) -> None:
         assert np.allclose(found, ORACLES[name](updates), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", DEFENSES)
+# fltrust trusts the first client; a pair of nearest neighbours has equal scores, of which bulyan
+# takes the first
+@pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"bulyan", "fltrust"}))
 def test_the_clients_order_does_not_matter(name: str) -> None:
     updates = make_updates(9)
     order = [4, 0, 8, 2, 6, 1, 7, 3, 5]
@@ -318,7 +325,7 @@ def test_of_an_odd_number_of_clients_fewer_than_half_may_attack(
     assert not warn_of_attackers(config)  # nobody attacks
     for number in (most, most + 1):
         attack = AttackConfig(name="label_flip", clients=list(range(number)))
-        said = warn_of_attackers(replace(config, attack=attack))
+        said = warn_of_attackers(replace(config, attack=[attack]))
         assert said.endswith(f"allows for {most}") == (number > most)
 
 
@@ -350,9 +357,11 @@ def test_more_attackers_than_a_rule_allows_for_are_said(
 ) -> None:
     config = make_config(name, 10, **parameters)
     attack = AttackConfig(name="label_flip", clients=list(range(most)))
-    assert not warn_of_attackers(replace(config, attack=attack))
+    assert not warn_of_attackers(replace(config, attack=[attack]))
     attack = replace(attack, clients=list(range(most + 1)))
     said = f"{most + 1} of 10 clients attack; {name} allows for {most}"
-    assert warn_of_attackers(replace(config, attack=attack)) == said
-    assert not warn_of_attackers(replace(config, attack=attack, clients_per_round=5))
-    assert not warn_of_attackers(replace(config, defense=ChoiceConfig(name="mean"), attack=attack))
+    assert warn_of_attackers(replace(config, attack=[attack])) == said
+    assert not warn_of_attackers(replace(config, attack=[attack], clients_per_round=5))
+    assert not warn_of_attackers(
+        replace(config, defense=DefenseConfig(name="mean"), attack=[attack])
+    )

@@ -1,0 +1,80 @@
+"""Rules on paper: a NumPy matrix of updates is all they need."""
+
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extra_utils.aggregation.messages import Added, Array, Draw
+from extra_utils.basics.random_streams import stream
+from extra_utils.config.reader import Places, read_nested
+from federal_defense.rules.table import DEFENSES, check_n, rule_of
+
+
+def aggregate(
+    updates: Any,
+    rule: str = "mean",
+    *,
+    num_classes: int | None = None,
+    samples: Any = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> Array:
+    """The step [P] that a rule makes of the clients' updates [n, P], as in a first round.
+
+    ``num_classes``: each row is a last layer, its weights [C, h] and then C biases; rules that look
+    at it need that. ``samples`` [n]: the clients' images, else all have as many. ``seed``: that of
+    all draws. Parameters are those of the config's key `defense`. Raises ValueError where they, or
+    the number of clients, are not what the rule works with.
+    """
+    defense = read_nested("defense", {"name": rule, **parameters}, Places({}), DEFENSES)
+    given = Matrix(updates, rule, num_classes, samples, seed)
+    check_n(defense, len(given.diffs))
+    found = rule_of(defense)(given, {})
+    if found.per_coordinate is not None:
+        step = found.per_coordinate(given.diffs)
+    else:
+        step = (found.weights * found.factors) @ given.diffs
+    return step if found.added is None else step + found.added(0, given.diffs)
+
+
+class Matrix:
+    """Updates at hand (``Updates``)."""
+
+    def __init__(
+        self, updates: Any, rule: str, num_classes: int | None, samples: Any, seed: int
+    ) -> None:
+        self.diffs: Array = np.array(updates, dtype=np.float64)
+        if self.diffs.ndim != 2 or not self.diffs.size or not np.isfinite(self.diffs).all():
+            raise ValueError(
+                f"updates: got shape {self.diffs.shape}, must be finite numbers [n, P]"
+            )
+        self.num_clients, size = self.diffs.shape
+        if num_classes is not None and (size < 2 * num_classes or size % num_classes):
+            right = f"must divide the {size} values of a row, a last layer [C, h] and C biases"
+            raise ValueError(f"num_classes: got {num_classes}, {right}")
+        self.samples: Array = np.ones(self.num_clients)
+        self.samples *= 1 if samples is None else np.array(samples, dtype=np.float64)
+        self.client_ids = list(range(self.num_clients))
+        self.draw: Draw = partial(stream, seed)
+        self._rule, self._num_classes = rule, num_classes
+
+    @cached_property
+    def is_attacker(self) -> NDArray[np.bool_]:
+        raise ValueError(f"{self._rule}: is told who attacks, which a matrix does not say")
+
+    @cached_property
+    def class_means(self) -> Array:
+        layer = self.output_layer()
+        return layer.sum(axis=2) / (layer.shape[2] - 1)
+
+    def gram(self, added: Added | None = None) -> Array:
+        rows = self.diffs if added is None else np.vstack([self.diffs, added(0, self.diffs)])
+        return rows @ rows.T
+
+    def output_layer(self) -> Array:
+        if self._num_classes is None:
+            raise ValueError(f"{self._rule}: looks at the last layer, so num_classes must be given")
+        layer = self.diffs[:, : -self._num_classes].reshape(len(self.diffs), self._num_classes, -1)
+        return np.dstack([layer, self.diffs[:, -self._num_classes :]])
