@@ -44,13 +44,11 @@ def draw_partition(run: RunData) -> Figure:
 
 def draw_detection(run: RunData) -> Figure:
     """Clients x rounds: who was left out."""
-    clients = sorted({row["client"] for row in run.clients})
-    rounds = sorted({row["round"] for row in run.clients})
+    clients, rounds = (sorted({row[key] for row in run.clients}) for key in ("client", "round"))
     seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
     for row in run.clients:
         seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
-    figure = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
-    (axes,) = figure.axes
+    figure, (axes,) = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
     colors = ListedColormap(["white", "lightgrey", "black"])
     axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
     rows = [{"client": c, "attacker": c in run.attackers, "flagged": None} for c in clients]
@@ -78,21 +76,21 @@ def draw_matrix(
     ``clients``: what its rows are, None for the true classes. ``shades`` [rows, classes]: what the
     colours show instead, blue below 0 and red above.
     """
-    figure = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
-    (axes,), names = figure.axes, run.run["class_names"]
+    figure, (axes,) = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
+    names = run.run["class_names"]
     shown = values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
     image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
     style.add_scale(figure, image, form[2])
-    is_numbered = max(values.shape) <= CELL_TEXT_LIMIT
-    if is_numbered:
+    width = 0.0
+    if max(values.shape) <= CELL_TEXT_LIMIT:
+        width = CELL * len(names)
         for (row, column), value in np.ndenumerate(values):
             color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
             text = format(value, form[1])
             text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
             axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
-    width = CELL * len(names) if is_numbered else 0.0
     name_classes(axes, names, max(width, style.WIDTH - 2 * NAME) / len(names), clients is None)
     if clients is not None:
         name_clients(axes, clients)

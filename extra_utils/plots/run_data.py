@@ -61,7 +61,6 @@ class RunData(NamedTuple):
 
     @property
     def rule(self) -> str:
-        """The name of the aggregation rule."""
         defense = self.config.get("defense")
         return readable(str(defense.get("name"))) if isinstance(defense, dict) else "its rule"
 
