@@ -71,14 +71,12 @@ def draw_confusion(run: RunData, summary: Row) -> Figure:
 def draw_matrix(
     run: RunData, clients: list[Row] | None, values: Array, form: Form, shades: Array | None = None
 ) -> Figure:
-    """A matrix [rows, classes] in colours and numbers, a large one without its numbers.
+    """A matrix [clients or true classes, classes] in colours, and in numbers where it is small.
 
-    ``clients``: what its rows are, None for the true classes. ``shades`` [rows, classes]: what the
-    colours show instead, blue below 0 and red above.
+    ``shades``: what the colours show instead, of the same shape, blue below 0 and red above.
     """
     figure, (axes,) = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
-    names = run.run["class_names"]
-    shown = values if shades is None else shades
+    names, shown = run.run["class_names"], values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
     image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
@@ -126,10 +124,9 @@ def name_clients(axes: Axes, rows: list[Row]) -> None:
         style.number_ticks(axes.yaxis, [row["client"] for row in rows])
         axes.set_ylabel("client (▸ attacker, ◂ flagged)")
         return
-    marks = [", ".join(note for note in ("attacker", "flagged") if row[note]) for row in rows]
-    names = [
-        f"client {r['client']}" + f" ({m})" * bool(m) for r, m in zip(rows, marks, strict=True)
-    ]
+    notes = [", ".join(key for key in ("attacker", "flagged") if row[key]) for row in rows]
+    both = zip(rows, notes, strict=True)
+    names = [f"client {row['client']}" + f" ({note})" * bool(note) for row, note in both]
     axes.set_yticks(range(len(rows)), names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(ATTACKER if row["attacker"] else "black")
