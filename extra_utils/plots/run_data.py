@@ -88,7 +88,7 @@ def read_run(folder: Path) -> RunData:
     config["name"], run["dataset"] = readable(config["name"]), readable(run["dataset"])
     run["class_names"] = [readable(name) for name in run["class_names"]]
     if more := problems[MOST_PROBLEMS:]:
-        problems = [*problems[:MOST_PROBLEMS], f"{len(more)} more"]
+        problems[MOST_PROBLEMS:] = [f"{len(more)} more"]
     for problem in problems:
         say_once(f"note: left out: {problem}")
     points = sorted(by_kind["point"], key=itemgetter("round", "step"))
