@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.random import Generator
 
 from extra_utils.basics.files import write_json
 from extra_utils.my_dataset import Images, Labels
@@ -14,11 +15,10 @@ if TYPE_CHECKING:
 COLUMNS = 8  # images in a row of the viewer
 IMAGE, RIM, LINE = 0.7, 0.08, 0.12  # inches: an image's side, between images, a line of letters
 LETTERS, NAME = 6.5, 0.64  # their size in points, and inches of a line, before it an arrow
+Samples = tuple[Images, Labels, Labels]  # [N, H, W, C], the true labels, those trained on
 
 
-def split_by_class(
-    labels: Labels, rate: float, generator: np.random.Generator
-) -> tuple[Labels, Labels]:
+def split_by_class(labels: Labels, rate: float, generator: Generator) -> tuple[Labels, Labels]:
     """Ascending indices to train and validate on: of each class the rate's share, at least one."""
     is_held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -29,17 +29,13 @@ def split_by_class(
 
 
 def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
-    """Class number to class name as JSON, UTF-8 and not escaped."""
     write_json(run_dir / "class_indices.json", dict(enumerate(class_names)))
 
 
-def draw_samples(
-    rows: dict[str, tuple[Images, Labels, Labels]], names: list[str], changed: str
-) -> "Figure":
-    """Each row's images [N, H, W, C] under their labels, changed ones in the colour ``changed``.
+def draw_samples(rows: dict[str, Samples], names: list[str], changed: str) -> "Figure":
+    """By client its images under their labels, changed ones in the colour ``changed``.
 
-    A row is (images, true labels, labels trained on), by the client's name. The classes' names are
-    in lines of at most ``NAME`` inches.
+    The classes' names are in lines of at most ``NAME`` inches.
     """
     from matplotlib.figure import Figure  # not before the ranks are done: they have no use for it
 
@@ -55,15 +51,15 @@ def draw_samples(
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
             axes.set_ylabel("" if column else client, fontsize=LETTERS)
-            is_changed = true != trained
-            text = f"{names[true]}\n→ {names[trained]}" if is_changed else names[trained]
-            color = changed if is_changed else "black"
+            text, color, rim = names[trained], "black", 0.5
+            if true != trained:
+                text, color, rim = f"{names[true]}\n→ {names[trained]}", changed, 2
             axes.set_title(text, fontsize=LETTERS, color=color, pad=3)
-            axes.spines[:].set(color=color, linewidth=2 if is_changed else 0.5)
+            axes.spines[:].set(color=color, linewidth=rim)
     return figure
 
 
-def pick_samples(true: Labels, trained: Labels, generator: np.random.Generator) -> Labels:
+def pick_samples(true: Labels, trained: Labels, generator: Generator) -> Labels:
     """Which of a shard's images to show: up to half changed ones, then others, at random."""
     order = generator.permutation(len(true))
     is_changed = (true != trained)[order]

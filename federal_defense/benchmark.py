@@ -8,6 +8,7 @@ true one, and a setting that a rule's theorem does not cover is named in the tab
 
 import sys
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,17 +49,8 @@ class Plan(NamedTuple):
     cells: list[Cell]
     clean: dict[str, str]  # by an attacked table that of the same setting without attack
 
-    @property
-    def tables(self) -> list[str]:
-        return list(dict.fromkeys(cell.table for cell in self.cells))
-
-    @property
-    def rules(self) -> list[str]:
-        return list(dict.fromkeys(cell.rule for cell in self.cells))
-
 
 def benchmark(arguments: Arguments, launcher: Launcher) -> None:
-    """All runs, then the tables."""
     if not (sweep := read_sweep(arguments, TABLES)):
         raise ConfigError("command line: config: must be a sweep, with lists of values")
     plan = make_plan(sweep)
@@ -122,29 +114,25 @@ def publish(plan: Plan, folder: Path) -> str:
 
 def tables(plan: Plan, groups: Groups) -> Iterator[str]:
     """Markdown, one for each setting."""
-    refused = {(cell.table, cell.rule): cell.refused for cell in plan.cells if cell.refused}
-    for title in plan.tables:
+    for title in dict.fromkeys(cell.table for cell in plan.cells):
         head, *rows = cells([group for (own, _), group in groups.items() if own == title], None)
-        found = {row[0]: row for row in rows}
-        for rule in plan.rules:
-            reason = refused.get((title, rule), "not run to its end")
-            found.setdefault(rule, [rule, reason, *[""] * (len(head) - 2)])
-        yield markdown([[title, *head[1:]], *(found[rule] for rule in plan.rules)])
+        blank, own = [""] * (len(head) - 2), [cell for cell in plan.cells if cell.table == title]
+        found = {c.rule: [c.rule, c.refused or "not run to its end", *blank] for c in own}
+        found |= {row[0]: row for row in rows}
+        yield markdown([[title, *head[1:]], *found.values()])
 
 
 def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
     """Source recall against accuracy, a panel for each attacked setting."""
-    attacked = [title for title in plan.tables if title not in plan.clean.values()]
-    columns = min(len(attacked), 2) or 1  # of panels
-    rows = -(-len(attacked) // columns) or 1
+    rules = dict.fromkeys(cell.rule for cell in plan.cells)
+    columns = min(len(plan.clean), 2) or 1  # of panels
+    rows = -(-len(plan.clean) // columns) or 1
     figure = Figure(figsize=(style.WIDTH, PANEL * rows + 1), layout="constrained")
     handles: dict[str, Any] = {}
-    for place, title in enumerate(attacked, start=1):
+    for place, (title, clean) in enumerate(plan.clean.items(), start=1):
         axes = figure.add_subplot(rows, columns, place)
-        clean = groups.get((plan.clean.get(title, ""), "mean"))
-        points = [(clean, "mean, no attack", "+", "grey")]
-        for number, rule in enumerate(plan.rules):
-            marker, color = MARKERS[number % len(MARKERS)], HONEST[number % len(HONEST)]
+        points = [(groups.get((clean, "mean")), "mean, no attack", "+", "grey")]
+        for rule, marker, color in zip(rules, cycle(MARKERS), cycle(HONEST), strict=False):
             points.append((groups.get((title, rule)), rule, marker, color))
         for group, name, marker, color in points:
             x, y = (group and group.spread(key) for key in ("source_recall", "accuracy"))

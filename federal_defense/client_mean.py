@@ -1,7 +1,4 @@
-"""The article's two demos: three clients on real processes, the last of which may attack.
-
-python -m federal_defense.client_mean    # how their mean moves when one of them is poisoned
-"""
+"""The article's two demos: three clients on real processes, the last of which may attack."""
 
 import sys
 from collections.abc import Callable
@@ -22,8 +19,7 @@ from extra_utils.training.optimizer import Adam, Optimizer
 from get_weight_matrix import class_means
 
 NUM_CLIENTS, IMAGES_EACH, EPOCHS, BATCH = 3, 400, 4, 32
-ATTACKER = NUM_CLIENTS - 1
-SOURCE, TARGET = 1, 4
+ATTACKER, SOURCE, TARGET = NUM_CLIENTS - 1, 1, 4
 
 
 def start_demo(demo: Callable[[Ranks, Dataset], None]) -> None:
@@ -58,9 +54,8 @@ def show_client_mean(ranks: Ranks, dataset: Dataset) -> None:
     found = torch.stack([honest, poisoned, 10 * (poisoned - honest)])  # [3, clients, C]
     means, names = found.mean(dim=1), ["all honest   ", "one poisoned ", "moved, x 10  "]
     print_table("The mean of the clients' class means:", names, means)
-    names = ["honest       ", "poisoned     ", "moved, x 10  "]
     title = f"\nWhat moved it, client {ATTACKER}'s own class means:"
-    print_table(title, names, found[:, ATTACKER])
+    print_table(title, ["honest       ", "poisoned     ", names[2]], found[:, ATTACKER])
     first, second, *_ = means[2].abs().argsort(descending=True).tolist()
     print(f"\nThe mean moves most at class {first}, then {second}: by 1/{NUM_CLIENTS} of the way")
     print("that the poisoned client itself moved.")

@@ -1,4 +1,10 @@
-"""The command that draws runs."""
+"""Draws a run's folder, or compares several; reads config.json and metrics.jsonl only.
+
+python -m extra_utils.plots runs/a                      # redraw one run
+python -m extra_utils.plots runs/a runs/b ...           # compare them in one figure and one table
+python -m extra_utils.plots --watch runs/a              # redraw one whenever a round has ended
+python -m extra_utils.plots --format=png,pdf,svg runs/a # for the screen, for print
+"""
 
 import sys
 import time
@@ -12,21 +18,13 @@ from extra_utils.plots.run_data import say_once
 from extra_utils.plots.style import FORMATS
 from extra_utils.run.metrics import FILE_NAME
 
-USAGE = """\
-Draws a run's folder, or compares several; reads config.json and metrics.jsonl only.
-
-python -m extra_utils.plots runs/a                      # redraw one run
-python -m extra_utils.plots runs/a runs/b ...           # compare them in one figure and one table
-python -m extra_utils.plots --watch runs/a              # redraw one whenever a round has ended
-python -m extra_utils.plots --format=png,pdf,svg runs/a # for the screen, for print
-"""
 POLL_S = 1.0
 
 
 def main(argv: list[str]) -> int:
     """Exit status 2 where a folder is not that of a run, 130 where Ctrl-C ends the watch."""
     if not argv or "-h" in argv or "--help" in argv:
-        print(USAGE)
+        print(__doc__)
         return 0 if argv else 2
     return ending(lambda: draw(argv))
 

@@ -96,26 +96,25 @@ def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
 
 def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) -> str:
     """Writes ``comparison.*`` and the page; returns the table, as wide as fits."""
-    begun = {run.name for run in runs if (folder / run.name / FILE_NAME).is_file()}
-    known = {run.name: read_run(folder / run.name) if run.name in begun else None for run in runs}
+    places = [folder / run.name for run in runs]
+    known = {p.name: read_run(p) if (p / FILE_NAME).is_file() else None for p in places}
     found: dict[str, Group] = {}
     for name, _, shown in runs:
         if (run := known[name]) and run.summary:
             title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
             found.setdefault(title, Group(title, [], shown)).runs.append(run)
     groups = list(found.values())
-    table = cells(groups, baseline)
+    wide = markdown(table := cells(groups, baseline))
     notes = NOTES + (PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
     late = [f"not run to its end: {n}" for n, run in known.items() if not (run and run.summary)]
-    text = "\n\n".join([markdown(table), notes, *late])
+    text = "\n\n".join([wide, notes, *late])
     write_whole(folder / "comparison.md", text)
     write_json(folder / "comparison.json", as_json(groups, baseline))
     if groups:
         save(draw(groups), folder / "comparison.png")
     write_sweep_report(folder, known, table, notes)
-    is_wide = max(map(len, markdown(table).splitlines())) > shutil.get_terminal_size().columns
-    shape = narrow if is_wide and sys.stdout.isatty() else markdown
-    return "\n\n".join([shape(table), notes, *late])
+    fits = max(map(len, wide.splitlines())) <= shutil.get_terminal_size().columns
+    return text if fits or not sys.stdout.isatty() else text.replace(wide, narrow(table))
 
 
 def group_by_setting(runs: list[RunData]) -> list[Group]:
@@ -175,16 +174,16 @@ def markdown(found: list[list[str]]) -> str:
 def narrow(found: list[list[str]]) -> str:
     """The table for a narrow terminal: its cells below each other."""
     (_, *head), *rows = found
-    return "\n".join(
-        "\n".join([name, *(f"  {key}: {cell}" for key, cell in zip(head, own, strict=True))])
-        for name, *own in rows
-    )
+    lines = []
+    for name, *own in rows:
+        lines += [name, *(f"  {key}: {cell}" for key, cell in zip(head, own, strict=True))]
+    return "\n".join(lines)
 
 
 def draw(groups: list[Group]) -> Figure:
     """By figure and round each setting's mean over the seeds, in a band from lowest to highest."""
-    figure = style.new_figure(2.2, len(PANELS))
-    for axes, (key, label) in zip(figure.axes, PANELS.items(), strict=True):
+    figure, panels = style.new_figure(2.2, len(PANELS))
+    for axes, (key, label) in zip(panels, PANELS.items(), strict=True):
         for number, (name, runs, _) in enumerate(groups):
             length = min(len(run.rounds) for run in runs)
             values = np.array([column(run.rounds[:length], key) for run in runs])  # [runs, rounds]

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from extra_utils.plots import matrices, style
 from extra_utils.plots.comparison import Group, cells
 from extra_utils.plots.report import write_report
-from extra_utils.plots.run_data import RunData, column, read_run, say_once
+from extra_utils.plots.run_data import Array, RunData, column, read_run, say_once
 from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, marks, save
 from extra_utils.run.metrics import Row
 
@@ -52,8 +52,7 @@ def report_run(folder: Path) -> Path:
 
 def draw_curves(run: RunData, key: str) -> Figure:
     """Clients' local points (of many a few have a curve, all a band) and the global model's."""
-    figure = style.new_figure(3.2)
-    (axes,) = figure.axes
+    figure, (axes,) = style.new_figure(3.2)
     by_client: dict[int, list[Row]] = {}
     for row in run.points:
         by_client.setdefault(row["client"], []).append(row)
@@ -79,21 +78,19 @@ def draw_curves(run: RunData, key: str) -> Figure:
 
 
 def choose_clients(clients: list[int], attackers: set[int]) -> list[int]:
-    """The clients that get a curve: client 0, some attackers, and others, a handful in all."""
+    """The clients that get a curve: some attackers and the first others, a handful in all."""
     if len(clients) <= HANDFUL:
         return clients
-    attacking = [client for client in clients if client in attackers]
-    wanted = {0}.intersection(clients).union(attacking[: HANDFUL // 2])
-    others = [client for client in clients if client not in wanted | attackers]
-    return sorted([*wanted, *others[: HANDFUL - len(wanted)]])
+    attacking = [client for client in clients if client in attackers][: HANDFUL // 2]
+    others = [client for client in clients if client not in attackers]
+    return sorted([*attacking, *others[: HANDFUL - len(attacking)]])
 
 
-def with_gaps(points: list[Row], key: str) -> tuple[list[float], list[float]]:
+def with_gaps(points: list[Row], key: str) -> tuple[Array, Array]:
     """Places and values of a client's points, with a break where it sat out a round."""
     places, values = np.array(point_places(points)), column(points, key)
     gaps = np.flatnonzero(np.diff(column(points, "round")) > 1) + 1
-    places, values = np.insert(places, gaps, places[gaps]), np.insert(values, gaps, np.nan)
-    return places.tolist(), values.tolist()
+    return np.insert(places, gaps, places[gaps]), np.insert(values, gaps, np.nan)
 
 
 def point_places(points: list[Row]) -> list[float]:

@@ -44,13 +44,11 @@ def draw_partition(run: RunData) -> Figure:
 
 def draw_detection(run: RunData) -> Figure:
     """Clients x rounds: who was left out."""
-    clients = sorted({row["client"] for row in run.clients})
-    rounds = sorted({row["round"] for row in run.clients})
+    clients, rounds = (sorted({row[key] for row in run.clients}) for key in ("client", "round"))
     seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
     for row in run.clients:
         seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
-    figure = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
-    (axes,) = figure.axes
+    figure, (axes,) = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
     colors = ListedColormap(["white", "lightgrey", "black"])
     axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
     rows = [{"client": c, "attacker": c in run.attackers, "flagged": None} for c in clients]
@@ -73,26 +71,24 @@ def draw_confusion(run: RunData, summary: Row) -> Figure:
 def draw_matrix(
     run: RunData, clients: list[Row] | None, values: Array, form: Form, shades: Array | None = None
 ) -> Figure:
-    """A matrix [rows, classes] in colours and numbers, a large one without its numbers.
+    """A matrix [clients or true classes, classes] in colours, and in numbers where it is small.
 
-    ``clients``: what its rows are, None for the true classes. ``shades`` [rows, classes]: what the
-    colours show instead, blue below 0 and red above.
+    ``shades``: what the colours show instead, of the same shape, blue below 0 and red above.
     """
-    figure = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
-    (axes,), names = figure.axes, run.run["class_names"]
-    shown = values if shades is None else shades
+    figure, (axes,) = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
+    names, shown = run.run["class_names"], values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
     image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
     style.add_scale(figure, image, form[2])
-    is_numbered = max(values.shape) <= CELL_TEXT_LIMIT
-    if is_numbered:
+    width = 0.0
+    if max(values.shape) <= CELL_TEXT_LIMIT:
+        width = CELL * len(names)
         for (row, column), value in np.ndenumerate(values):
             color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
             text = format(value, form[1])
             text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
             axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
-    width = CELL * len(names) if is_numbered else 0.0
     name_classes(axes, names, max(width, style.WIDTH - 2 * NAME) / len(names), clients is None)
     if clients is not None:
         name_clients(axes, clients)
@@ -128,10 +124,9 @@ def name_clients(axes: Axes, rows: list[Row]) -> None:
         style.number_ticks(axes.yaxis, [row["client"] for row in rows])
         axes.set_ylabel("client (▸ attacker, ◂ flagged)")
         return
-    marks = [", ".join(note for note in ("attacker", "flagged") if row[note]) for row in rows]
-    names = [
-        f"client {r['client']}" + f" ({m})" * bool(m) for r, m in zip(rows, marks, strict=True)
-    ]
+    notes = [", ".join(key for key in ("attacker", "flagged") if row[key]) for row in rows]
+    both = zip(rows, notes, strict=True)
+    names = [f"client {row['client']}" + f" ({note})" * bool(note) for row, note in both]
     axes.set_yticks(range(len(rows)), names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(ATTACKER if row["attacker"] else "black")

@@ -4,6 +4,7 @@ import base64
 import html
 import json
 import os
+from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -28,6 +29,7 @@ ALTS = {  # by picture what is in it
     "confusion_matrix": "The final model's predicted classes by the true ones, in percent",
     "samples": "Training images with the labels trained on, changed ones marked",
 }
+Runs = dict[str, RunData | None]  # by their names, None where nothing can be read
 
 
 def write_report(run: RunData, figures: list[list[str]]) -> Path:
@@ -38,7 +40,7 @@ def write_report(run: RunData, figures: list[list[str]]) -> Path:
     sections = {
         "Setting": [tag("p", run.setting), tag("p", run.config.get("comment"))],
         "Final figures": [table(figures), tag("p", mean)] if run.summary else [],
-        "Pictures": pictures(run.folder, run.setting),
+        "Pictures": [*pictures(run.folder, run.setting)],
         "Who was left out when": [table(flags(run))],
         "All settings": [as_json(run.config)],
         "How to repeat it": [tag("pre", f"{COMMAND} config.json"), tag("p", same), as_json(made)],
@@ -46,27 +48,22 @@ def write_report(run: RunData, figures: list[list[str]]) -> Path:
     return write_page(run.folder, run.title, {run.config["name"]: run}, sections)
 
 
-def write_sweep_report(
-    folder: Path, runs: dict[str, RunData | None], compared: list[list[str]], notes: str
-) -> Path:
-    """The page of a sweep; ``runs``: by their folder's name, None where nothing can be read."""
-    made = [run.run.get("versions") for run in runs.values() if run]
-    versions = [own for number, own in enumerate(made) if own not in made[:number]]
+def write_sweep_report(folder: Path, runs: Runs, compared: list[list[str]], notes: str) -> Path:
+    """The page of a sweep; the runs are named like their folders."""
+    versions = dict.fromkeys(as_json(run.run.get("versions")) for run in runs.values() if run)
     pages = [name for name in runs if (folder / name / NAME).is_file()]
     links = {n: f'<a href="{quote(os.fsencode(n))}/{NAME}">{text(n)}</a>' for n in pages}
     sections = {
         "Comparison": [table(compared), tag("p", notes)],
-        "Pictures": pictures(folder, folder.name),
+        "Pictures": [*pictures(folder, folder.name)],
         "Runs": [f"<ul>{''.join(f'<li>{links.get(n, text(n))}</li>' for n in runs)}</ul>"],
         "Setting": [tag("pre", (folder / "sweep.json").read_text("utf-8"))],
-        "How to repeat it": [tag("pre", f"{COMMAND} sweep.json"), *map(as_json, versions)],
+        "How to repeat it": [tag("pre", f"{COMMAND} sweep.json"), *versions],
     }
     return write_page(folder, folder.resolve().name, runs, sections)
 
 
-def write_page(
-    folder: Path, title: str, runs: dict[str, RunData | None], sections: dict[str, list[str]]
-) -> Path:
+def write_page(folder: Path, title: str, runs: Runs, sections: dict[str, list[str]]) -> Path:
     """First what a reader must know before all else; a section without content is left out."""
     known = [run for run in runs.values() if run]
     loud = [SYNTHETIC] if any(run.run["synthetic"] for run in known) else []
@@ -96,20 +93,16 @@ def flags(run: RunData) -> list[list[str]]:
     return found
 
 
-def pictures(folder: Path, setting: str) -> list[str]:
-    parts = []
+def pictures(folder: Path, setting: str) -> Iterator[str]:
     for name, alt in ALTS.items():
         if (path := folder / f"{name}.png").is_file():
             source = base64.b64encode(path.read_bytes()).decode()
-            alt = text(f"{alt}. {setting}")
-            parts.append(f'<img alt="{alt}" src="data:image/png;base64,{source}">')
-    return parts
+            yield f'<img alt="{text(alt)}. {text(setting)}" src="data:image/png;base64,{source}">'
 
 
 def table(rows: list[list[str]]) -> str:
     """With a head, in a box of its own that can be scrolled."""
-    kinds = ["th", *["td"] * len(rows)]
-    lines = ("".join(tag(kind, c) for c in row) for kind, row in zip(kinds, rows, strict=False))
+    lines = ("".join(tag("td" if n else "th", cell) for cell in row) for n, row in enumerate(rows))
     inner = "".join(f"<tr>{line}</tr>" for line in lines)
     return inner and f'<div class="wide" tabindex="0"><table>{inner}</table></div>'
 

@@ -64,7 +64,6 @@ class RunData(NamedTuple):
 
     @property
     def rule(self) -> str:
-        """The name of the aggregation rule."""
         defense = self.config.get("defense")
         return readable(str(defense.get("name"))) if isinstance(defense, dict) else "its rule"
 
@@ -92,7 +91,7 @@ def read_run(folder: Path) -> RunData:
     config["name"], run["dataset"] = readable(config["name"]), readable(run["dataset"])
     run["class_names"] = [readable(name) for name in run["class_names"]]
     if more := problems[MOST_PROBLEMS:]:
-        problems = [*problems[:MOST_PROBLEMS], f"{len(more)} more"]
+        problems[MOST_PROBLEMS:] = [f"{len(more)} more"]
     for problem in problems:
         say_once(f"note: left out: {problem}")
     points = sorted(by_kind["point"], key=itemgetter("round", "step"))

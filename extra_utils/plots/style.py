@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, findSystemFonts, fontManager, get_font
@@ -42,12 +43,11 @@ mpl.rcParams.update({
 })  # fmt: skip
 
 
-def new_figure(height: float, panels: int = 1) -> Figure:
-    """A figure with panels side by side, of this height in inches until it is arranged."""
+def new_figure(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels side by side, of this height in inches until it is arranged."""
     figure = Figure(figsize=(WIDTH, height))
-    for number in range(panels):
-        figure.add_axes((number / panels, 0, 0.8 / panels, 1), label=f"panel {number}")
-    return figure
+    figure.subplots(1, panels, gridspec_kw={"left": 0, "right": 0.8, "bottom": 0, "top": 1})
+    return figure, figure.axes
 
 
 def add_scale(figure: Figure, image: Any, label: str) -> None:
@@ -62,8 +62,7 @@ def arrange(
 ) -> None:
     """Gives labels, legend and title the room that they need; the axes keep their height.
 
-    The legend (of the curves, or the handles) lies below. The figure is ``WIDTH`` inches wide, or
-    wider where its one panel would have less than ``width``.
+    The figure is ``WIDTH`` inches wide, or wider where its panel would have less than ``width``.
     """
     inner = np.array([axes.get_window_extent().extents for axes in figure.axes])
     boxes = [axes.get_tightbbox(bbox_extra_artists=[]) or axes.bbox for axes in figure.axes]
@@ -83,16 +82,16 @@ def arrange(
 
 
 def add_legend(figure: Figure, width: float, handles: Sequence[Any]) -> float:
-    """At the bottom, in as many columns as fit; its height in inches."""
+    """Of the curves and the handles, at the bottom, in as many columns as fit; its height."""
     curves = [curve for axes in figure.axes for curve in axes.get_legend_handles_labels()[0]]
     found = {curve.get_label(): curve for curve in [*handles, *curves]}
     if not found:
         return 0.0
     names = [in_lines(name, width - 0.6, TEXT) for name in found]
     widest = max(width_of(line, TEXT) for name in names for line in name.split("\n")) + 0.6
-    how: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 0), "handlelength": 3}
-    columns = max(1, min(len(names), int(width / widest)))
-    legend = figure.legend(list(found.values()), names, ncols=columns, **how)
+    how: dict[str, Any] = {"loc": "lower left", "handlelength": 3}
+    how["ncols"] = max(1, min(len(names), int(width / widest)))
+    legend = figure.legend(list(found.values()), names, **how)
     return legend.get_window_extent().height / figure.dpi
 
 

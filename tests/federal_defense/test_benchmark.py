@@ -108,8 +108,7 @@ def test_panels_stand_two_in_a_row_and_a_plan_without_attack_has_none() -> None:
     places = [axes.get_subplotspec() for axes in three.axes]
     assert [place and place.get_topmost_subplotspec().num1 for place in places] == [0, 1, 2]
     alone = [cell for cell in CELLS if "no attack" in cell.table]
-    titles = {"x": "iid, no attack", "y": "dirichlet, no attack"}
-    clean = draw(Plan(SWEEP, alone, titles), {}, "animals", "s")
+    clean = draw(Plan(SWEEP, alone, {}), {}, "animals", "s")
     assert not clean.axes
     assert clean.get_figheight() == pytest.approx(two.get_figheight())
 

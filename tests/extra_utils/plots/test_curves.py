@@ -16,7 +16,7 @@ def test_points_lie_evenly_in_their_round() -> None:
 def test_a_curve_breaks_where_its_client_sat_out_a_round() -> None:
     points = [{"round": r, "accuracy": float(r)} for r in (1, 2, 4)]
     places, values = with_gaps(points, "accuracy")
-    assert places == [1.0, 2.0, 4.0, 4.0]
+    assert places.tolist() == [1.0, 2.0, 4.0, 4.0]
     assert np.array_equal(values, [1.0, 2.0, np.nan, 4.0], equal_nan=True)
 
 

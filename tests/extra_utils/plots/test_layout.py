@@ -105,8 +105,7 @@ def test_a_comparison_has_its_place_for_every_text(tmp_path: Path, shown: Shown)
 
 
 def bad_figure() -> Figure:
-    figure = style.new_figure(2)
-    (axes,) = figure.axes
+    figure, (axes,) = style.new_figure(2)
     axes.plot(np.linspace(0, 1, 50), np.linspace(0, 1, 50), label="curve")
     axes.set(xlabel="round", ylabel="accuracy (%)")
     style.arrange(figure, "title", "setting")
