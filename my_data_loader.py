@@ -12,7 +12,7 @@ from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data.partition import Indices, Partition, cut_to_shortest, partition
 from extra_utils.distributed_utils import Ranks
-from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, balanced_subset
+from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels
 from extra_utils.training.evaluation import Evaluation, evaluate_together
 from federal_defense.attacks import Poisoned, Stamp, backdoor_of
 
@@ -24,7 +24,7 @@ EVAL_PIXELS = MOST_IN_BATCH * 32 * 32
 
 def make_shards(config: Config, dataset: Dataset) -> Partition:
     """Each client's indices into the training images. The same on every rank."""
-    chosen = _choose(dataset.train.labels, config.num_train, config.seed, part=0)
+    chosen = choose(dataset.train.labels, config.num_train, config.seed, part=0)
     generator = stream(config.seed, Purpose.PARTITION)
     labels = dataset.train.labels[chosen]
     found = partition(labels, config, generator)
@@ -35,20 +35,23 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
 
 def choose_test_images(config: Config, dataset: Dataset) -> Indices:
     """The test images of this run."""
-    return _choose(dataset.test.labels, config.num_test, config.seed, part=1)
+    return choose(dataset.test.labels, config.num_test, config.seed, part=1)
 
 
 def choose_eval_images(config: Config, dataset: Dataset) -> Indices:
     """Those of the run's test images on which local models are evaluated."""
     test = choose_test_images(config, dataset)
-    return test[_choose(dataset.test.labels[test], config.eval_size, config.seed, part=2)]
+    return test[choose(dataset.test.labels[test], config.eval_size, config.seed, part=2)]
 
 
-def _choose(labels: Labels, size: int | None, seed: int, part: int) -> Indices:
-    """All images, or a class-balanced choice of them that depends on the seed alone."""
+def choose(labels: Labels, size: int | None, seed: int, part: int) -> Indices:
+    """Indices, ascending: all, or ``size`` that the seed draws, the classes taking turns."""
     if size is None or size >= len(labels):
         return np.arange(len(labels))
-    return balanced_subset(labels, size, stream(seed, Purpose.SUBSET, part))
+    order = stream(seed, Purpose.SUBSET, part).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    turns = np.concatenate([np.arange(count) for count in np.bincount(labels)])
+    return np.sort(by_class[np.argsort(turns, kind="stable")][:size])
 
 
 def share_out(samples: dict[int, int], world_size: int, num_clients: int) -> list[list[int]]:

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extra_utils.basics.heartbeat import Heartbeats
 from extra_utils.config.keys import AttackConfig
@@ -19,6 +21,7 @@ from my_data_loader import (
     Normalizer,
     TestLoader,
     TrainLoader,
+    choose,
     choose_eval_images,
     choose_test_images,
     crop,
@@ -277,3 +280,21 @@ def test_the_test_loader_gives_all_images_in_order() -> None:
     images, labels = loader.batch(1)
     assert torch.equal(images, Normalizer(dataset.info, side=32)(dataset.test.images[250:]))
     assert labels.tolist() == dataset.test.labels[250:].tolist()
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    share=st.floats(0.01, 1),
+    seed=st.integers(0, 9),
+)
+def test_a_balanced_subset_takes_turns_among_the_classes(
+    labels: list[int], share: float, seed: int
+) -> None:
+    array = np.array(labels)
+    size = max(1, int(share * len(labels)))
+    chosen = choose(array, size, seed, part=0)
+    assert len(set(chosen)) == size
+    assert (np.diff(chosen) > 0).all()
+    counts = np.bincount(array[chosen], minlength=5)
+    short = counts < np.bincount(array, minlength=5)  # classes that had more to give
+    assert not short.any() or counts.max() - counts[short].min() <= 1
