@@ -4,7 +4,6 @@ A model takes images [B, channels, side, side] and gives logits [B, num_classes]
 all ranks is here since torch's own SyncBatchNorm refuses CPU tensors.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -120,7 +119,7 @@ def new_model(
         return own(num_classes, channels, side)
     import torchvision.models  # the other models have no use for its start-up
 
-    norm = NORMS[config.norm]
+    norm: Any = NORMS[config.norm]
     if config.syncBN and config.norm == "batch" and ranks is not None:
         norm = partial(SharedBatchNorm2d, ranks=ranks)
     model: Any = getattr(torchvision.models, config.model_name)(norm_layer=norm)
@@ -137,10 +136,7 @@ def new_model(
 
 OWN_MODELS: dict[str, type[Net | MnistNet | Cnn]] = {"net": Net, "mnist_net": MnistNet, "cnn": Cnn}
 # groups: Wu and He, ECCV 2018; Hsieh et al., ICML 2020, for federated learning
-NORMS: dict[str, Callable[..., nn.Module]] = {
-    "batch": nn.BatchNorm2d,
-    "group": partial(nn.GroupNorm, 32),
-}
+NORMS = {"batch": nn.BatchNorm2d, "group": partial(nn.GroupNorm, 32)}
 
 
 def last_linear(model: nn.Module) -> nn.Linear:

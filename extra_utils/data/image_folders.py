@@ -157,8 +157,8 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
     images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
     labels: list[int] = []
     problems, remarks = list(found.refused), Counter[str]()
-    for path, label, decoded in zip(paths, found.labels, _decode_all(paths, side), strict=True):
-        image, remark = decoded
+    decoded = _decode_all(paths, side)
+    for path, label, (image, remark) in zip(paths, found.labels, decoded, strict=True):
         if image is None:
             problems.append(f"{path}: {remark}")
             continue
