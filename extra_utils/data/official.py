@@ -87,10 +87,8 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
 
 
 def _download(official: Official, data_path: Path) -> Dataset:
-    """Fetches into a folder of its own, and moves what came there only when it is whole.
-
-    Where data_path cannot be written, the files are unpacked for this run only.
-    """
+    """Fetches into a folder of its own, and moves what came there only when it is whole."""
+    # where data_path cannot be written, for this run only
     place: contextlib.AbstractContextManager[str | Path] = temporary_folder("fl-data-")
     with contextlib.suppress(OSError):
         place = tempfile.TemporaryDirectory(prefix=".downloading-", dir=data_path)
