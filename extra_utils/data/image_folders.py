@@ -59,11 +59,9 @@ def scan_class_names(folder: Path) -> list[str]:
 
 def find_parts(folder: Path) -> list[Path]:
     """Its folders for training and for the test; [] where it holds no such two."""
-    found: list[Path] = []
-    for known in (TRAIN, TEST):
-        names = [name for name in scan_class_names(folder) if name.lower() in known]
-        found += [folder / min(names, key=lambda name: known.index(name.lower()))] if names else []
-    return found if len(found) == 2 else []
+    names = {name.lower(): name for name in reversed(scan_class_names(folder))}
+    found = [[folder / names[part] for part in known if part in names] for known in (TRAIN, TEST)]
+    return [first for first, *_ in found] if all(found) else []
 
 
 def check_layout(folder: Path) -> None:

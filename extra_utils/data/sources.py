@@ -9,7 +9,7 @@ from extra_utils.basics.errors import ConfigError, RunFailed, printable, say
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data import image_folders
-from extra_utils.data.cache import Source, find_or_build, make_cache_root
+from extra_utils.data.cache import find_or_build, make_cache_root
 from extra_utils.data.official import OFFICIAL, Official, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
 from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
@@ -19,6 +19,7 @@ from extra_utils.utils import split_by_class
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
 MOST_NAMED = 10  # of what is left aside; the others are counted
 Task = Callable[[], object]
+Source = tuple[Callable[[], dict[str, object]], Callable[[], Dataset]]  # as find_or_build takes it
 VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
 FLOWERS = "https://download.tensorflow.org/example_images/flower_photos.tgz"
 BANNER = """\
@@ -54,13 +55,13 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
     it is not to be had and ``offline_data`` does not help out.
     """
     root, seed = make_cache_root(Path(config.data_path)), config.seed
-    synthetic = Source(lambda: {"source": "synthetic", "seed": seed}, partial(make_synthetic, seed))
+    synthetic = lambda: {"source": "synthetic", "seed": seed}, partial(make_synthetic, seed)
     if config.type == "synthetic":
-        return find_or_build(root, synthetic), ""
+        return find_or_build(root, *synthetic), ""
     folder, passed_over = _find_images(config)
     try:
         source = _folder_source(config, folder, meanwhile) if folder else _official_source(config)
-        found = find_or_build(root, source)
+        found = find_or_build(root, *source)
         if passed_over:
             say(f"note: {passed_over}; it is not used")
         return found, ""
@@ -72,7 +73,7 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
             raise ConfigError(f"{where}: {reason}. {cure}") from None
         shown = {"reason": printable(reason), "cure": printable(cure)}
         notice = BANNER.format(line="=" * 88, wanted=wanted, **shown)
-    return find_or_build(root, synthetic), notice
+    return find_or_build(root, *synthetic), notice
 
 
 def _cure(config: Config) -> str:
@@ -113,7 +114,7 @@ def _official_source(config: Config) -> Source:
         whole = [image_folders.checksum_of(path, size, size) for path, size in sizes.items()]
         return {"source": "official", "name": official.title, "files": whole}
 
-    return Source(made_from, partial(load_official, official, data_path, download=config.download))
+    return made_from, partial(load_official, official, data_path, download=config.download)
 
 
 def _folder_source(config: Config, folder: Path, meanwhile: Task) -> Source:
@@ -152,4 +153,4 @@ def _folder_source(config: Config, folder: Path, meanwhile: Task) -> Source:
         info = DatasetInfo(printable(name), False, list(map(printable, class_names)), mean, std)
         return Dataset(info, *splits)
 
-    return Source(lambda: made_from, read_folders)
+    return lambda: made_from, read_folders
