@@ -85,15 +85,11 @@ class Normalizer:
 class TrainLoader:
     """The batches of one client's shard, an attacker's with the labels and stamps of its attack."""
 
-    def __init__(
-        self, dataset: Dataset, indices: Indices, config: Config, poisoned: Poisoned | None = None
-    ) -> None:
-        """``poisoned``: what the client trains on, in the order of ``indices`` [N]."""
+    def __init__(self, dataset: Dataset, indices: Indices, config: Config, own: Poisoned) -> None:
+        """``own``: what the client trains on, in the order of ``indices`` [N]."""
         _, side = dataset.image_shape
-        self._images, self._indices = dataset.train.images, indices
-        self._poisoned = poisoned or Poisoned(dataset.train.labels[indices])
-        self.labels: Labels = self._poisoned.labels
-        self.edited_labels = self._poisoned.edited_labels
+        self._images, self._indices, self._poisoned = dataset.train.images, indices, own
+        self.labels, self.edited_labels = own.labels, own.edited_labels
         self._normalize = Normalizer(dataset.info, side)
         self._padding = side // PADDING_SHARE if config.augment else 0
         self._mirrors = config.augment and config.type not in UPRIGHT
@@ -114,8 +110,7 @@ class TrainLoader:
             images = self._images[self._indices[order[batch]]]
             if self._padding:
                 images = crop(images, self._padding, *moves[:, batch])
-            if self._mirrors:
-                images[mirrored[batch]] = images[mirrored[batch], :, ::-1]
+            images[mirrored[batch]] = images[mirrored[batch], :, ::-1]
             images = self._poisoned.stamped(images, order[batch])
             yield self._normalize(images), torch.from_numpy(self.labels[order[batch]])
 
@@ -125,7 +120,7 @@ class TestLoader:
 
     __test__ = False  # not one for pytest
 
-    def __init__(self, dataset: Dataset, indices: Indices, stamp: Stamp | None = None) -> None:
+    def __init__(self, dataset: Dataset, indices: Indices, stamp: Stamp = lambda i: i) -> None:
         """``stamp``: put on every image, to test a backdoor."""
         _, side = dataset.image_shape
         self._split, self._indices, self._stamp = dataset.test, indices, stamp
@@ -138,9 +133,7 @@ class TestLoader:
     def batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Images [B, C, H, W] and labels [B] of one batch."""
         part = self._indices[number * self._batch_size :][: self._batch_size]
-        images = self._split.images[part]
-        if self._stamp is not None:
-            images = self._stamp(images)
+        images = self._stamp(self._split.images[part])
         return self._normalize(images), torch.from_numpy(self._split.labels[part])
 
 

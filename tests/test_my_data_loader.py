@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extra_utils.basics.heartbeat import Heartbeats
-from extra_utils.config.keys import AttackConfig
+from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.data.partition import Indices
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
+from extra_utils.my_dataset import Dataset
 from extra_utils.processes.child import process_context
 from federal_defense.attacks import Poisoned, poison
 from my_data_loader import (
@@ -32,6 +34,10 @@ from my_data_loader import (
 from tests.helpers import make_config, make_dataset
 
 CONFIG = make_config(type="synthetic", num_clients=3, batch_size=8)
+
+
+def honest_loader(dataset: Dataset, shard: Indices, config: Config) -> TrainLoader:
+    return TrainLoader(dataset, shard, config, Poisoned(dataset.train.labels[shard]))
 
 
 def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:
@@ -94,7 +100,7 @@ def test_no_batch_norm_sees_one_image_alone(
 ) -> None:
     config = make_config(**({"type": "folder", "model_name": "resnet18", "batch_size": 5} | keys))
     dataset, shard = make_dataset(), np.arange(20, 20 + size)
-    loader = TrainLoader(dataset, shard, config)
+    loader = honest_loader(dataset, shard, config)
     batches = list(loader.epoch(np.random.default_rng(0)))
     expected = usual if keys else joined
     assert [len(labels) for _, labels in batches] == expected
@@ -111,7 +117,7 @@ def test_a_resnet_with_a_map_of_one_pixel_trains_on_a_shard_that_leaves_one(
     """Batch norm over one image and one pixel has nothing to take a deviation of."""
     config = make_config(type="folder", model_name="resnet18", batch_size=4)
     model = new_model(config, 10, 3, 8)
-    loader = TrainLoader(make_dataset(side=8), np.arange(num_images), config)
+    loader = honest_loader(make_dataset(side=8), np.arange(num_images), config)
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         model(torch.zeros(1, 3, 8, 8))
     for images, _ in loader.epoch(np.random.default_rng(0)):
@@ -146,7 +152,7 @@ def test_normalized_images_have_mean_0_and_deviation_1_within_an_image() -> None
 def test_an_epoch_has_each_image_once_under_its_label() -> None:
     dataset = make_dataset()
     shard = np.arange(5, 42)
-    loader = TrainLoader(dataset, shard, replace(CONFIG, augment=False))
+    loader = honest_loader(dataset, shard, replace(CONFIG, augment=False))
     batches = list(loader.epoch(np.random.default_rng(0)))
     assert [len(labels) for _, labels in batches] == [8, 8, 8, 8, 5]
     assert loader.num_batches == 5
@@ -162,7 +168,7 @@ def test_an_epoch_has_each_image_once_under_its_label() -> None:
 
 def test_two_epochs_differ_and_one_generator_repeats_itself() -> None:
     dataset = make_dataset()
-    loader = TrainLoader(dataset, np.arange(60), CONFIG)
+    loader = honest_loader(dataset, np.arange(60), CONFIG)
     generator = np.random.default_rng(0)
     first = torch.cat([images for images, _ in loader.epoch(generator)])
     second = torch.cat([images for images, _ in loader.epoch(generator)])
@@ -252,7 +258,7 @@ def test_augmented_images_are_moved_and_half_of_them_mirrored_but_no_digits(
 ) -> None:
     dataset = make_dataset(num_train=400)
     middle = dataset.train.images[:, 8:24, 8:24]
-    loader = TrainLoader(dataset, np.arange(400), replace(CONFIG, type=kind, batch_size=400))
+    loader = honest_loader(dataset, np.arange(400), replace(CONFIG, type=kind, batch_size=400))
     (images, _), *_ = loader.epoch(np.random.default_rng(0))
     pixels = images.permute(0, 2, 3, 1)
     mean, std = (torch.tensor(v) for v in (dataset.info.mean, dataset.info.std))
