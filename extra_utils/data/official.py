@@ -104,7 +104,7 @@ def _download(official: Official, data_path: Path) -> Dataset:
 
 def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
     with contextlib.redirect_stdout(sys.stderr):
-        splits = [_kind(official)(str(root), train=t, download=fetch) for t in (True, False)]
+        splits = [_class_of(official)(str(root), train=t, download=fetch) for t in (True, False)]
     labels = [split.targets for split in splits]
     if official.folder == FOLDER_100:  # of files that have passed their checksums
         kind = "coarse" if official.title == COARSE else "fine"
@@ -116,8 +116,7 @@ def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
     return _assemble(official, [np.asarray(array) for pair in pairs for array in pair])
 
 
-def _kind(official: Official) -> Any:
-    """torchvision's class."""
+def _class_of(official: Official) -> Any:
     from torchvision import datasets
 
     return getattr(datasets, official.title.split(" ")[0].replace("-", ""))
@@ -126,7 +125,7 @@ def _kind(official: Official) -> Any:
 def _passes_checksum(official: Official, archive: Path) -> bool:
     from torchvision.datasets.utils import check_integrity
 
-    return bool(check_integrity(archive, _kind(official).tgz_md5))
+    return bool(check_integrity(archive, _class_of(official).tgz_md5))
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

@@ -65,8 +65,7 @@ def iid(labels: Labels, num_clients: int, generator: Generator) -> Shards:
 def dirichlet(labels: Labels, num_clients: int, generator: Generator, *, alpha: float) -> Shards:
     """Each class is split in proportions drawn from Dirichlet(alpha); clients may stay empty.
 
-    Source: Hsu, Qi and Brown, arXiv 1909.06335; split class by class as in Yurochkin et al.,
-    ICML 2019.
+    Source: Hsu, Qi and Brown, arXiv 1909.06335; by class as in Yurochkin et al., ICML 2019.
     """
     pieces = []  # of each class, one for each client
     for label in np.unique(labels):
@@ -96,8 +95,7 @@ def classes(
 ) -> Shards:
     """Each client has images of so many classes, and those that hold a class have equal parts.
 
-    The classes are dealt at random, but of each about as often as of every other.
-    Source: "#C = k" of Li et al., ICDE 2022.
+    Dealt at random, each about as often as all others. Source: "#C = k" of Li et al., ICDE 2022.
     """
     present = np.unique(labels)
     holders: list[list[int]] = [[] for _ in present]

@@ -67,7 +67,7 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
         return found, ""
     except Unavailable as error:
         reason = f"{passed_over}; {error}" if passed_over else str(error)
-        wanted, cure = _official_of(config).title, _cure(config)
+        wanted, cure = _official_of(config).title, _what_to_put_where(config)
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
@@ -76,8 +76,7 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
     return find_or_build(root, *synthetic), notice
 
 
-def _cure(config: Config) -> str:
-    """What to put where."""
+def _what_to_put_where(config: Config) -> str:
     official, place = _official_of(config), config.data_path
     if not official.archive:
         return f"To use it, put its four idx files, packed or not, into {place}/."
