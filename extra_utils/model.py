@@ -98,11 +98,9 @@ def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) ->
     """The start model, the same on every rank; with syncBN ``ranks`` share its batch statistics."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(config.seed, Purpose.MODEL))
-        model = new_model(config, dataset.num_classes, *dataset.image_shape)
+        model = new_model(config, dataset.num_classes, *dataset.image_shape, ranks)
     if config.weights is not None:
         load_weights(model, config)
-    if config.syncBN and ranks is not None:
-        model = with_shared_statistics(model, ranks)
     if config.freeze_layers:  # only the last layer learns; batch norms keep their statistics
         model.requires_grad_(False)
         last_linear(model).requires_grad_(True)
@@ -113,14 +111,18 @@ def build_model(config: Config, dataset: Dataset, ranks: Ranks | None = None) ->
     return model.to(memory_format=torch.channels_last)
 
 
-def new_model(config: Config, num_classes: int, channels: int, side: int) -> nn.Module:
+def new_model(
+    config: Config, num_classes: int, channels: int, side: int, ranks: Ranks | None = None
+) -> nn.Module:
     """The config's model with fresh weights, for images [channels, side, side]."""
     if own := OWN_MODELS.get(config.model_name):
         return own(num_classes, channels, side)
     import torchvision.models  # the other models have no use for its start-up
 
-    norm = NORMS[config.norm]
-    model: nn.Module = getattr(torchvision.models, config.model_name)(norm_layer=norm)
+    norm: Any = NORMS[config.norm]
+    if config.syncBN and config.norm == "batch" and ranks is not None:
+        norm = partial(SharedBatchNorm2d, ranks=ranks)
+    model: Any = getattr(torchvision.models, config.model_name)(norm_layer=norm)
     stem = config.stem or ("cifar" if side < SMALL_SIDE else "imagenet")
     if stem == "cifar":
         model.maxpool = nn.Identity()
@@ -128,7 +130,6 @@ def new_model(config: Config, num_classes: int, channels: int, side: int) -> nn.
         size, stride = (3, 1) if stem == "cifar" else (7, 2)
         model.conv1 = nn.Conv2d(channels, 64, size, stride, padding=size // 2, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
-    assert isinstance(model.fc, nn.Linear)
     model.fc = nn.Linear(model.fc.in_features, num_classes)
     return model
 
@@ -172,7 +173,9 @@ class SumOverRanks(torch.autograd.Function):
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d over the joint batch of all ranks; in evaluation mode the usual one."""
 
-    ranks: Ranks
+    def __init__(self, num_features: int, ranks: Ranks) -> None:
+        super().__init__(num_features)
+        self.ranks = ranks
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
@@ -194,16 +197,3 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         scale = torch.rsqrt(variance + self.eps)
         normalized = (input - mean[:, None, None]) * scale[:, None, None]
         return normalized * self.weight[:, None, None] + self.bias[:, None, None]
-
-
-def with_shared_statistics(model: nn.Module, ranks: Ranks) -> nn.Module:
-    """The model with every BatchNorm2d sharing its statistics; its state keeps its names."""
-    for name, module in list(model.named_children()):
-        if isinstance(module, nn.BatchNorm2d):
-            shared = SharedBatchNorm2d(module.num_features, module.eps, module.momentum)
-            shared.load_state_dict(module.state_dict())
-            shared.ranks = ranks
-            setattr(model, name, shared)
-        else:
-            with_shared_statistics(module, ranks)
-    return model

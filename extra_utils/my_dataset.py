@@ -73,8 +73,15 @@ def open_dataset(folder: Path) -> Dataset:
 
     Raises ValueError or OSError where the folder does not hold a whole data set.
     """
-    train, test = (_open_split(folder, name) for name in SPLITS)
-    return Dataset(DatasetInfo(**_description(folder)["info"]), train, test)
+    splits = []
+    for name in SPLITS:
+        images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
+        labels = np.load(folder / f"{name}_labels.npy")
+        kinds = (images.dtype, images.ndim, labels.dtype)
+        if kinds != (np.uint8, 4, np.int64) or len(images) != len(labels):
+            raise ValueError(f"{folder}: the {name} arrays do not fit together")
+        splits.append(Split(images, labels))
+    return Dataset(DatasetInfo(**_description(folder)["info"]), *splits)
 
 
 def damage_of(folder: Path) -> str:
@@ -115,14 +122,6 @@ def describe_pixels(images: Images) -> tuple[list[float], list[float]]:
     return means.mean(axis=0).tolist(), np.maximum(deviation, 1).tolist()  # not 0: it divides
 
 
-def balanced_subset(labels: Labels, size: int, generator: np.random.Generator) -> Labels:
-    """Indices [size], ascending: as many of each class as there are, the classes taking turns."""
-    order = generator.permutation(len(labels))
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    turns = np.concatenate([np.arange(count) for count in np.bincount(labels)])
-    return np.sort(by_class[np.argsort(turns, kind="stable")][:size])
-
-
 def _description(folder: Path) -> dict[str, Any]:
     return json.loads((folder / INFO).read_text(encoding="utf-8"))
 
@@ -131,12 +130,3 @@ def _arrays(dataset: Dataset) -> dict[str, Images | Labels]:
     """By the names of their files."""
     splits = zip(SPLITS, (dataset.train, dataset.test), strict=True)
     return {f"{name}_{kind}.npy": a for name, split in splits for kind, a in vars(split).items()}
-
-
-def _open_split(folder: Path, name: str) -> Split:
-    images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
-    labels = np.load(folder / f"{name}_labels.npy")
-    kinds = (images.dtype, images.ndim, labels.dtype)
-    if kinds != (np.uint8, 4, np.int64) or len(images) != len(labels):
-        raise ValueError(f"{folder}: the {name} arrays do not fit together")
-    return Split(images, labels)

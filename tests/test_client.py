@@ -21,6 +21,7 @@ from extra_utils.my_dataset import Dataset
 from extra_utils.processes.child import process_context
 from extra_utils.run.progress import Observer
 from extra_utils.training.optimizer import Moment, learning_rate
+from federal_defense.attacks import Poisoned
 from get_weight_matrix import class_means
 from my_data_loader import TrainLoader
 from tests.extra_utils.aggregation.test_flat_model import dense
@@ -177,7 +178,7 @@ def test_model_eval_counts_what_is_right() -> None:
 
 def test_an_empty_last_batch_does_not_exist() -> None:
     dataset = make_dataset()
-    loader = TrainLoader(dataset, np.arange(16), CONFIG)
+    loader = TrainLoader(dataset, np.arange(16), CONFIG, Poisoned(dataset.train.labels[:16]))
     assert [len(labels) for _, labels in loader.epoch(np.random.default_rng(0))] == [8, 8]
 
 

@@ -8,11 +8,15 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extra_utils.basics.heartbeat import Heartbeats
-from extra_utils.config.keys import AttackConfig
+from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.data.partition import Indices
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
+from extra_utils.my_dataset import Dataset
 from extra_utils.processes.child import process_context
 from federal_defense.attacks.labels import Poisoned
 from federal_defense.attacks.table import poison
@@ -20,6 +24,7 @@ from my_data_loader import (
     Normalizer,
     TestLoader,
     TrainLoader,
+    choose,
     choose_eval_images,
     choose_test_images,
     crop,
@@ -30,6 +35,10 @@ from my_data_loader import (
 from tests.helpers import make_config, make_dataset
 
 CONFIG = make_config(type="synthetic", num_clients=3, batch_size=8)
+
+
+def honest_loader(dataset: Dataset, shard: Indices, config: Config) -> TrainLoader:
+    return TrainLoader(dataset, shard, config, Poisoned(dataset.train.labels[shard]))
 
 
 def test_shards_are_the_seeds_and_of_the_chosen_images_only() -> None:
@@ -92,7 +101,7 @@ def test_no_batch_norm_sees_one_image_alone(
 ) -> None:
     config = make_config(**({"type": "folder", "model_name": "resnet18", "batch_size": 5} | keys))
     dataset, shard = make_dataset(), np.arange(20, 20 + size)
-    loader = TrainLoader(dataset, shard, config)
+    loader = honest_loader(dataset, shard, config)
     batches = list(loader.epoch(np.random.default_rng(0)))
     expected = usual if keys else joined
     assert [len(labels) for _, labels in batches] == expected
@@ -109,7 +118,7 @@ def test_a_resnet_with_a_map_of_one_pixel_trains_on_a_shard_that_leaves_one(
     """Batch norm over one image and one pixel has nothing to take a deviation of."""
     config = make_config(type="folder", model_name="resnet18", batch_size=4)
     model = new_model(config, 10, 3, 8)
-    loader = TrainLoader(make_dataset(side=8), np.arange(num_images), config)
+    loader = honest_loader(make_dataset(side=8), np.arange(num_images), config)
     with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         model(torch.zeros(1, 3, 8, 8))
     for images, _ in loader.epoch(np.random.default_rng(0)):
@@ -144,7 +153,7 @@ def test_normalized_images_have_mean_0_and_deviation_1_within_an_image() -> None
 def test_an_epoch_has_each_image_once_under_its_label() -> None:
     dataset = make_dataset()
     shard = np.arange(5, 42)
-    loader = TrainLoader(dataset, shard, replace(CONFIG, augment=False))
+    loader = honest_loader(dataset, shard, replace(CONFIG, augment=False))
     batches = list(loader.epoch(np.random.default_rng(0)))
     assert [len(labels) for _, labels in batches] == [8, 8, 8, 8, 5]
     assert loader.num_batches == 5
@@ -160,7 +169,7 @@ def test_an_epoch_has_each_image_once_under_its_label() -> None:
 
 def test_two_epochs_differ_and_one_generator_repeats_itself() -> None:
     dataset = make_dataset()
-    loader = TrainLoader(dataset, np.arange(60), CONFIG)
+    loader = honest_loader(dataset, np.arange(60), CONFIG)
     generator = np.random.default_rng(0)
     first = torch.cat([images for images, _ in loader.epoch(generator)])
     second = torch.cat([images for images, _ in loader.epoch(generator)])
@@ -250,7 +259,7 @@ def test_augmented_images_are_moved_and_half_of_them_mirrored_but_no_digits(
 ) -> None:
     dataset = make_dataset(num_train=400)
     middle = dataset.train.images[:, 8:24, 8:24]
-    loader = TrainLoader(dataset, np.arange(400), replace(CONFIG, type=kind, batch_size=400))
+    loader = honest_loader(dataset, np.arange(400), replace(CONFIG, type=kind, batch_size=400))
     (images, _), *_ = loader.epoch(np.random.default_rng(0))
     pixels = images.permute(0, 2, 3, 1)
     mean, std = (torch.tensor(v) for v in (dataset.info.mean, dataset.info.std))
@@ -278,3 +287,21 @@ def test_the_test_loader_gives_all_images_in_order() -> None:
     images, labels = loader.batch(1)
     assert torch.equal(images, Normalizer(dataset.info, side=32)(dataset.test.images[250:]))
     assert labels.tolist() == dataset.test.labels[250:].tolist()
+
+
+@given(
+    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
+    share=st.floats(0.01, 1),
+    seed=st.integers(0, 9),
+)
+def test_a_balanced_subset_takes_turns_among_the_classes(
+    labels: list[int], share: float, seed: int
+) -> None:
+    array = np.array(labels)
+    size = max(1, int(share * len(labels)))
+    chosen = choose(array, size, seed, part=0)
+    assert len(set(chosen)) == size
+    assert (np.diff(chosen) > 0).all()
+    counts = np.bincount(array[chosen], minlength=5)
+    short = counts < np.bincount(array, minlength=5)  # classes that had more to give
+    assert not short.any() or counts.max() - counts[short].min() <= 1

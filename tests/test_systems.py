@@ -18,6 +18,7 @@ from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.data.sources import prepare_data
 from extra_utils.model import build_model
 from extra_utils.my_dataset import open_dataset
+from federal_defense.attacks import Poisoned
 from my_data_loader import TrainLoader, make_shards
 from tests.helpers import (
     ROOT,
@@ -90,7 +91,8 @@ def test_a_resnet_on_one_client_is_the_same_resnet_trained_alone(
                          data_path=str(data_path))  # fmt: skip
     dataset = open_dataset(prepare_data(config)[0])
     model = build_model(config, dataset).train()
-    loader = TrainLoader(dataset, make_shards(config, dataset).shards[0], config)
+    shard = make_shards(config, dataset).shards[0]
+    loader = TrainLoader(dataset, shard, config, Poisoned(dataset.train.labels[shard]))
     for round_index in (1, 2):
         optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
         for images, labels in loader.epoch(stream(0, Purpose.TRAINING, 0, round_index)):

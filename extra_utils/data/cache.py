@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from extra_utils.basics.errors import say
 from extra_utils.basics.files import keep, remove_unused, temporary_folder, used_alone
@@ -20,29 +20,23 @@ from extra_utils.my_dataset import INFO, Dataset, damage_of, save_dataset
 FORMAT = 5  # goes up when the files or what is in them change
 BUILDING = ".building-"  # begins the name of a folder that is being built, or removed
 MOST_KEPT = 6  # data sets; the others are removed, those used longest ago first
+Identity = Callable[[], dict[str, Any]]  # equal dictionaries stand for equal data sets
 
 
-class Source(NamedTuple):
-    """A data set that can be built: what makes it what it is, and how."""
-
-    made_from: Callable[[], dict[str, Any]]  # equal dictionaries stand for equal data sets
-    build: Callable[[], Dataset]
-
-
-def find_or_build(root: Path, source: Source) -> Path:
+def find_or_build(root: Path, made_from: Identity, build: Callable[[], Dataset]) -> Path:
     """The cache folder of a data set, built when it is missing or damaged; it stays while used."""
-    if not damage_of(folder := _place_of(root, source)):
+    if not damage_of(folder := _place_of(root, made_from)):
         return folder
     with used_alone(root, f"note: waiting for another run that fills the cache {root}"):
-        if not (reason := damage_of(folder := _place_of(root, source))):
+        if not (reason := damage_of(folder := _place_of(root, made_from))):
             return folder
         if folder.exists():
             say(f"note: {folder} is damaged and is made again: {reason}", sys.stderr)
         for left_over in root.glob(f"{BUILDING}*"):  # of a run that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         with TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True) as building:
-            save_dataset(Path(building), source.build())
-            folder = _place_of(root, source)  # what was downloaded is there only now
+            save_dataset(Path(building), build())
+            folder = _place_of(root, made_from)  # what was downloaded is there only now
             if folder.exists():
                 shutil.rmtree(folder)
             Path(building).rename(folder)
@@ -51,9 +45,9 @@ def find_or_build(root: Path, source: Source) -> Path:
     return folder
 
 
-def _place_of(root: Path, source: Source) -> Path:
+def _place_of(root: Path, made_from: Identity) -> Path:
     """The data set's folder; where it is there, it is in use by us from now on."""
-    text = json.dumps({"format": FORMAT, **source.made_from()}, sort_keys=True)
+    text = json.dumps({"format": FORMAT, **made_from()}, sort_keys=True)
     folder = root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
     with contextlib.suppress(OSError):  # not there, or another user's
         keep(folder)

@@ -59,11 +59,9 @@ def scan_class_names(folder: Path) -> list[str]:
 
 def find_parts(folder: Path) -> list[Path]:
     """Its folders for training and for the test; [] where it holds no such two."""
-    found: list[Path] = []
-    for known in (TRAIN, TEST):
-        names = [name for name in scan_class_names(folder) if name.lower() in known]
-        found += [folder / min(names, key=lambda name: known.index(name.lower()))] if names else []
-    return found if len(found) == 2 else []
+    names = {name.lower(): name for name in reversed(scan_class_names(folder))}
+    found = [[folder / names[part] for part in known if part in names] for known in (TRAIN, TEST)]
+    return [first for first, *_ in found] if all(found) else []
 
 
 def check_layout(folder: Path) -> None:
@@ -92,12 +90,11 @@ def scan_folder(folder: Path) -> ImageFolder:
     found.unused = _others(folder, found.class_names)
     root = os.path.realpath(folder)
     for label, class_name in enumerate(found.class_names):
-        if not _is_inside(path := str(folder / class_name), root):
+        if _is_inside(path := str(folder / class_name), root):
+            found.stamps += sorted(_scan(path, class_name, root, found))
+            found.labels += [label] * (len(found.stamps) - len(found.labels))
+        else:
             found.refused.append(f"{path}: a link out of {folder}")
-            continue
-        stamps = sorted(_scan(path, class_name, root, found))
-        found.stamps += stamps
-        found.labels += [label] * len(stamps)
     return found
 
 
@@ -105,11 +102,10 @@ def _scan(folder: str, below_root: str, root: str, found: ImageFolder) -> Iterat
     """Every file below a class's folder, by its path from the root."""
     for entry in os.scandir(folder):
         path = f"{below_root}{os.sep}{entry.name}"
-        if entry.is_dir(follow_symlinks=False):
-            if _is_no_class(entry.name):
-                found.unused.append(entry.path)
-            else:
-                yield from _scan(entry.path, path, root, found)
+        if entry.is_dir(follow_symlinks=False) and _is_no_class(entry.name):
+            found.unused.append(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _scan(entry.path, path, root, found)
         elif entry.name.startswith("."):
             continue
         elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
@@ -124,13 +120,10 @@ def checksum_of(path: str | Path, size: int, pieces: int = PIECES) -> int:
     """Of pieces spread over the file; 0 where it cannot be read, which its decoding will tell."""
     checksum = 0
     try:
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # of 60,000 this is a third
-        try:
+        with open(path, "rb", buffering=0) as file:
             for place in range(0, size, max(PIECE, size // max(pieces, 1))):
-                os.lseek(file, place, os.SEEK_SET)
-                checksum = zlib.crc32(os.read(file, PIECE), checksum)
-        finally:
-            os.close(file)
+                file.seek(place)
+                checksum = zlib.crc32(file.read(PIECE), checksum)
     except OSError:
         return 0
     return checksum
@@ -157,8 +150,8 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
     images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
     labels: list[int] = []
     problems, remarks = list(found.refused), Counter[str]()
-    for path, label, decoded in zip(paths, found.labels, _decode_all(paths, side), strict=True):
-        image, remark = decoded
+    decoded = _decode_all(paths, side)
+    for path, label, (image, remark) in zip(paths, found.labels, decoded, strict=True):
         if image is None:
             problems.append(f"{path}: {remark}")
             continue

@@ -26,7 +26,8 @@ IDX_FILES = [f"{s}-{k}-ubyte" for s in ("train", "t10k") for k in ("images-idx3"
 CIFAR = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 FASHION = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
 NUMBERS = list(map(str, range(100)))
-TAR_10, TAR_100 = "cifar-10-python.tar.gz", "cifar-100-python.tar.gz"
+FOLDER_100, COARSE = "cifar-100-python", "CIFAR-100 (coarse)"
+TAR_10, TAR_100 = "cifar-10-python.tar.gz", f"{FOLDER_100}.tar.gz"
 
 
 class Official(NamedTuple):
@@ -37,15 +38,12 @@ class Official(NamedTuple):
     class_names: list[str]  # or their numbers, where the files have the names
     archive: str = ""  # that torchvision unpacks into the folder; "" for four idx files
     images: str = ""  # where a folder of images may lie as well
-    coarse: bool = False  # the labels of torchvision's files that it does not read
 
 
 OFFICIAL = {
     "cifar": Official("CIFAR-10", "cifar-10-batches-py", CIFAR, TAR_10, "cifar10"),
-    "cifar100": Official("CIFAR-100", "cifar-100-python", NUMBERS, TAR_100, "cifar100"),
-    "cifar100 coarse": Official(
-        "CIFAR-100 (coarse)", "cifar-100-python", NUMBERS[:20], TAR_100, coarse=True
-    ),
+    "cifar100": Official("CIFAR-100", FOLDER_100, NUMBERS, TAR_100, "cifar100"),
+    "cifar100 coarse": Official(COARSE, FOLDER_100, NUMBERS[:20], TAR_100),
     "mnist": Official("MNIST", "MNIST/raw", NUMBERS[:10]),
     "fashion_mnist": Official("Fashion-MNIST", "FashionMNIST/raw", FASHION.split(", ")),
 }
@@ -89,10 +87,8 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
 
 
 def _download(official: Official, data_path: Path) -> Dataset:
-    """Fetches into a folder of its own, and moves what came there only when it is whole.
-
-    Where data_path cannot be written, the files are unpacked for this run only.
-    """
+    """Fetches into a folder of its own, and moves what came there only when it is whole."""
+    # where data_path cannot be written, for this run only
     place: contextlib.AbstractContextManager[str | Path] = temporary_folder("fl-data-")
     with contextlib.suppress(OSError):
         place = tempfile.TemporaryDirectory(prefix=".downloading-", dir=data_path)
@@ -108,21 +104,19 @@ def _download(official: Official, data_path: Path) -> Dataset:
 
 def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
     with contextlib.redirect_stdout(sys.stderr):
-        splits = [_kind(official)(str(root), train=t, download=fetch) for t in (True, False)]
+        splits = [_class_of(official)(str(root), train=t, download=fetch) for t in (True, False)]
     labels = [split.targets for split in splits]
-    if official.title.startswith("CIFAR-100"):
-        official = official._replace(class_names=splits[0].classes)
-    if official.coarse:  # of files that have passed their checksums
+    if official.folder == FOLDER_100:  # of files that have passed their checksums
+        kind = "coarse" if official.title == COARSE else "fine"
         files = [root / official.folder / name for name in ("train", "test", "meta")]
         *parts, meta = [pickle.loads(path.read_bytes(), encoding="latin1") for path in files]
-        labels = [part["coarse_labels"] for part in parts]
-        official = official._replace(class_names=meta["coarse_label_names"])
+        labels = [part[f"{kind}_labels"] for part in parts]
+        official = official._replace(class_names=meta[f"{kind}_label_names"])
     pairs = zip([split.data for split in splits], labels, strict=True)
     return _assemble(official, [np.asarray(array) for pair in pairs for array in pair])
 
 
-def _kind(official: Official) -> Any:
-    """torchvision's class."""
+def _class_of(official: Official) -> Any:
     from torchvision import datasets
 
     return getattr(datasets, official.title.split(" ")[0].replace("-", ""))
@@ -131,7 +125,7 @@ def _kind(official: Official) -> Any:
 def _passes_checksum(official: Official, archive: Path) -> bool:
     from torchvision.datasets.utils import check_integrity
 
-    return bool(check_integrity(archive, _kind(official).tgz_md5))
+    return bool(check_integrity(archive, _class_of(official).tgz_md5))
 
 
 def _read_idx(path: Path) -> NDArray[np.uint8]:

@@ -1,10 +1,12 @@
 """Who gets which images: labels in, index arrays out; disjoint, covering, and nobody empty.
 
-Pure functions: the generator decides everything, so every rank and every run gets the same.
+Pure functions: the generator decides everything, so every rank and every run gets the same. Those
+in ``ALL`` have the config's names, and keyword-only parameters that are its keys.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import getfullargspec
 
 import numpy as np
 from numpy.random import Generator
@@ -14,13 +16,14 @@ from extra_utils.config.keys import Config
 from extra_utils.my_dataset import Labels
 
 Indices = NDArray[np.int64]
+Shards = list[Indices]
 
 
 @dataclass(frozen=True)
 class Partition:
     """Each client's indices into the labels, and what was done to them."""
 
-    shards: list[Indices]
+    shards: Shards
     num_moved: int = 0  # images given to clients that had drawn none
     lost: dict[str, tuple[int, int]] = field(default_factory=dict)  # of each class, of so many
 
@@ -35,39 +38,34 @@ class Partition:
 
 def partition(labels: Labels, config: Config, generator: Generator) -> Partition:
     """The config's partition of labels [N] among its clients."""
-    function, keys = PARTITIONS[config.partition]
-    own = {key: getattr(config, key) for key in keys}
-    shards = function(labels, config.num_clients, generator, **own)
-    return Partition(shards, fill_empty(shards))
+    function = PARTITIONS[config.partition]
+    keys = {key: getattr(config, key) for key in getfullargspec(function).kwonlyargs}
+    found = function(labels, config.num_clients, generator, **keys)
+    return Partition(found, fill_empty(found))
 
 
 def cut_to_shortest(
     found: Partition, labels: Labels, class_names: list[str], generator: Generator
 ) -> Partition:
     """Every shard as long as the shortest; what is left out is drawn: shards lie by label."""
-    length = min(len(shard) for shard in found.shards)
-    shards = [own[np.sort(generator.permutation(len(own))[:length])] for own in found.shards]
-    counts = (
-        np.bincount(labels[np.concatenate(parts)], minlength=len(class_names)).tolist()
-        for parts in (found.shards, shards)
-    )
+    length = min(map(len, found.shards))
+    kept = [own[np.sort(generator.permutation(len(own))[:length])] for own in found.shards]
+    both = [labels[np.concatenate(parts)] for parts in (found.shards, kept)]
+    counts = (np.bincount(own, minlength=len(class_names)).tolist() for own in both)
     triples = zip(class_names, *counts, strict=True)
-    lost = {name: (had - kept, had) for name, had, kept in triples if kept < had}
-    return Partition(shards, found.num_moved, lost)
+    lost = {name: (had - has, had) for name, had, has in triples if has < had}
+    return Partition(kept, found.num_moved, lost)
 
 
-def partition_iid(labels: Labels, num_clients: int, generator: Generator) -> list[Indices]:
+def iid(labels: Labels, num_clients: int, generator: Generator) -> Shards:
     """Shuffled, and cut into pieces that are equal within one image."""
     return np.array_split(generator.permutation(len(labels)), num_clients)
 
 
-def partition_dirichlet(
-    labels: Labels, num_clients: int, generator: Generator, *, alpha: float
-) -> list[Indices]:
+def dirichlet(labels: Labels, num_clients: int, generator: Generator, *, alpha: float) -> Shards:
     """Each class is split in proportions drawn from Dirichlet(alpha); clients may stay empty.
 
-    Source: Hsu, Qi and Brown, arXiv 1909.06335; split class by class as in Yurochkin et al.,
-    ICML 2019.
+    Source: Hsu, Qi and Brown, arXiv 1909.06335; by class as in Yurochkin et al., ICML 2019.
     """
     pieces = []  # of each class, one for each client
     for label in np.unique(labels):
@@ -78,14 +76,13 @@ def partition_dirichlet(
     return [np.concatenate(own) for own in zip(*pieces, strict=True)]
 
 
-def partition_shards(
+def shards(
     labels: Labels, num_clients: int, generator: Generator, *, shards_per_client: int
-) -> list[Indices]:
+) -> Shards:
     """Sorted by label, cut into equal runs, and each client gets some of them at random.
 
     Needs num_clients x shards_per_client <= N. Source: McMahan et al., AISTATS 2017.
     """
-    assert num_clients * shards_per_client <= len(labels), "the config was checked for it"
     order = generator.permutation(len(labels))
     by_label = order[np.argsort(labels[order], kind="stable")]
     runs = np.array_split(by_label, num_clients * shards_per_client)
@@ -93,31 +90,28 @@ def partition_shards(
     return [np.concatenate([runs[number] for number in own]) for own in dealt]
 
 
-def partition_classes(
+def classes(
     labels: Labels, num_clients: int, generator: Generator, *, classes_per_client: int
-) -> list[Indices]:
+) -> Shards:
     """Each client has images of so many classes, and those that hold a class have equal parts.
 
-    The classes are dealt at random, but of each about as often as of every other.
-    Source: "#C = k" of Li et al., ICDE 2022.
+    Dealt at random, each about as often as all others. Source: "#C = k" of Li et al., ICDE 2022.
     """
-    classes = np.unique(labels)
-    holders: list[list[int]] = [[] for _ in classes]
+    present = np.unique(labels)
+    holders: list[list[int]] = [[] for _ in present]
     for client in range(num_clients):
         times = np.array([len(own) for own in holders])
-        for number in np.lexsort((generator.random(len(classes)), times))[:classes_per_client]:
+        for number in np.lexsort((generator.random(len(present)), times))[:classes_per_client]:
             holders[number].append(client)
     pieces: list[list[Indices]] = [[labels[:0]] for _ in range(num_clients)]
-    for label, own in zip(classes, holders, strict=True):
+    for label, own in zip(present, holders, strict=True):
         members = generator.permutation(np.flatnonzero(labels == label))
         for client, piece in zip(own, np.array_split(members, len(own)), strict=True):
             pieces[client].append(piece)
     return [np.concatenate(own) for own in pieces]
 
 
-def partition_quantity(
-    labels: Labels, num_clients: int, generator: Generator, *, alpha: float
-) -> list[Indices]:
+def quantity(labels: Labels, num_clients: int, generator: Generator, *, alpha: float) -> Shards:
     """Sizes in proportions drawn from Dirichlet(alpha), labels as they come; some may stay empty.
 
     Source: "q ~ Dir(beta)" of Li et al., ICDE 2022.
@@ -127,16 +121,11 @@ def partition_quantity(
     return np.split(generator.permutation(len(labels)), cuts)
 
 
-PARTITIONS: dict[str, tuple[Callable[..., list[Indices]], tuple[str, ...]]] = {  # and their keys
-    "iid": (partition_iid, ()),
-    "dirichlet": (partition_dirichlet, ("alpha",)),
-    "shards": (partition_shards, ("shards_per_client",)),
-    "classes": (partition_classes, ("classes_per_client",)),
-    "quantity": (partition_quantity, ("alpha",)),
-}
+ALL: list[Callable[..., Shards]] = [iid, dirichlet, shards, classes, quantity]
+PARTITIONS = {function.__name__: function for function in ALL}
 
 
-def fill_empty(shards: list[Indices]) -> int:
+def fill_empty(shards: Shards) -> int:
     """Gives each empty client one image of the client that has most; returns how many moved."""
     empty = [client for client, shard in enumerate(shards) if not len(shard)]
     sizes = np.array([len(shard) for shard in shards])

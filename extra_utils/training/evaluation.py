@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 
+Beat = Callable[[], None]  # a sign of life after each batch
+
 
 class Batches(Protocol):
     """What ``evaluate`` needs of a loader."""
@@ -49,9 +51,7 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(
-    model: nn.Module, loader: Batches, numbers: Iterable[int], on_batch: Callable[[], None]
-) -> Evaluation:
+def evaluate(model: nn.Module, loader: Batches, numbers: Iterable[int], beat: Beat) -> Evaluation:
     """The model, in evaluation mode, on the batches of these numbers."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -63,17 +63,15 @@ def evaluate(
         loss_sums[number] = nn.functional.cross_entropy(logits, labels, reduction="sum").double()
         pairs = labels * loader.num_classes + logits.argmax(dim=1)
         confusion += pairs.bincount(minlength=confusion.numel()).view_as(confusion)
-        on_batch()
+        beat()
     for module, training in modes.items():
         module.training = training
     return Evaluation(confusion, loss_sums)
 
 
-def evaluate_together(
-    ranks: Ranks, model: nn.Module, loader: Batches, on_batch: Callable[[], None]
-) -> Evaluation:
+def evaluate_together(ranks: Ranks, model: nn.Module, loader: Batches, beat: Beat) -> Evaluation:
     """The model on all batches, dealt out to the ranks. All ranks call this."""
-    own = evaluate(model, loader, range(ranks.rank, loader.num_batches, ranks.world_size), on_batch)
+    own = evaluate(model, loader, range(ranks.rank, loader.num_batches, ranks.world_size), beat)
     packed = torch.cat([own.confusion.flatten(), to_bits(own.loss_sums)])
     ranks.all_reduce(packed)
     counts, bits = packed[: own.confusion.numel()], packed[own.confusion.numel() :]

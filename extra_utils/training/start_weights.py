@@ -23,18 +23,16 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
     if config.weights == IMAGENET:
         _fetch_imagenet(*imagenet_file(config), config.download)
     state, notes = _read_state(config)
-    given = {name: list(value.shape) for name, value in state.items()}
-    own = {name: list(value.shape) for name, value in model.state_dict().items()}
-    left_out = []
-    for name, shape in given.items():
+    own, left_out = model.state_dict(), []
+    for name, value in state.items():
         if name not in own:
             left_out.append(f"{name}: the model has no such value")
-        elif shape != own[name]:
-            left_out.append(f"{name}: has shape {shape}, the model {own[name]}")
-    if len(left_out) == len(given):
+        elif (shape := list(value.shape)) != (needed := list(own[name].shape)):
+            left_out.append(f"{name}: has shape {shape}, the model {needed}")
+    if len(left_out) == len(state):
         which = f"of which nothing fits {config.model_name}"
         raise ConfigError(f"weights: got {config.weights}, {which}")
-    left_out += [f"{name}: is not in the file" for name in own if name not in given]
+    left_out += [f"{name}: is not in the file" for name in own if name not in state]
     title = "of the weights these do not fit and are left out:"
     return [*notes, *([title, *(f"  {line}" for line in left_out)] if left_out else [])]
 

@@ -1,4 +1,4 @@
-"""Data sets on disk, their description, and balanced choices."""
+"""Data sets on disk, and their description."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from extra_utils.my_dataset import (
     Split,
-    balanced_subset,
     describe_pixels,
     fingerprint,
     open_dataset,
@@ -68,21 +65,3 @@ def test_pixels_are_described_as_numpy_would() -> None:
     assert mean == pytest.approx(images.mean(axis=(0, 1, 2)))
     assert std == pytest.approx(images.std(axis=(1, 2)).mean(axis=0))
     assert describe_pixels(np.zeros((2, 4, 4, 1), dtype=np.uint8)) == ([0.0], [1.0])
-
-
-@given(
-    labels=st.lists(st.integers(0, 4), min_size=1, max_size=60),
-    share=st.floats(0.01, 1),
-    seed=st.integers(0, 9),
-)
-def test_a_balanced_subset_takes_turns_among_the_classes(
-    labels: list[int], share: float, seed: int
-) -> None:
-    array = np.array(labels)
-    size = max(1, int(share * len(labels)))
-    chosen = balanced_subset(array, size, np.random.default_rng(seed))
-    assert len(set(chosen)) == size
-    assert (np.diff(chosen) > 0).all()
-    counts = np.bincount(array[chosen], minlength=5)
-    short = counts < np.bincount(array, minlength=5)  # classes that had more to give
-    assert not short.any() or counts.max() - counts[short].min() <= 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extra_utils.data.cache import MOST_KEPT, Source, find_or_build, make_cache_root
+from extra_utils.data.cache import MOST_KEPT, Identity, find_or_build, make_cache_root
 from extra_utils.my_dataset import Dataset, save_dataset
 from tests.helpers import ROOT, make_dataset
 
@@ -27,15 +27,15 @@ class Builder:
         self.calls += 1
         return make_dataset()
 
-    def source(self, **made_from: int) -> Source:
-        return Source(lambda: made_from, self)
+    def source(self, **made_from: int) -> tuple[Identity, Callable[[], Dataset]]:
+        return lambda: made_from, self
 
 
 def test_equal_sources_are_built_once_and_others_beside_them(tmp_path: Path) -> None:
     builder = Builder()
-    first = find_or_build(tmp_path, builder.source(seed=0))
-    assert find_or_build(tmp_path, builder.source(seed=0)) == first
-    assert find_or_build(tmp_path, builder.source(seed=1)) != first
+    first = find_or_build(tmp_path, *builder.source(seed=0))
+    assert find_or_build(tmp_path, *builder.source(seed=0)) == first
+    assert find_or_build(tmp_path, *builder.source(seed=1)) != first
     assert builder.calls == 2
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -43,9 +43,9 @@ def test_equal_sources_are_built_once_and_others_beside_them(tmp_path: Path) -> 
 USE_ONE = """
 import sys
 from pathlib import Path
-from extra_utils.data.cache import Source, find_or_build
+from extra_utils.data.cache import find_or_build
 from tests.helpers import make_dataset
-find_or_build(Path(sys.argv[1]), Source(lambda: {"seed": int(sys.argv[2])}, make_dataset))
+find_or_build(Path(sys.argv[1]), lambda: {"seed": int(sys.argv[2])}, make_dataset)
 print("used", flush=True)
 if sys.argv[3:]:
     sys.stdin.read()
@@ -100,9 +100,9 @@ def test_what_a_build_fetches_is_part_of_the_key(tmp_path: Path) -> None:
         files[0] = 1
         return builder()
 
-    source = Source(lambda: {"files": files[0]}, build)
-    folder = find_or_build(tmp_path, source)
-    assert find_or_build(tmp_path, source) == folder
+    source = lambda: {"files": files[0]}, build
+    folder = find_or_build(tmp_path, *source)
+    assert find_or_build(tmp_path, *source) == folder
     assert builder.calls == 1
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -133,14 +133,14 @@ def test_a_damaged_cache_is_said_and_made_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     builder = Builder()
-    folder = find_or_build(tmp_path, builder.source())
+    folder = find_or_build(tmp_path, *builder.source())
     damage(folder)
-    assert find_or_build(tmp_path, builder.source()) == folder
+    assert find_or_build(tmp_path, *builder.source()) == folder
     err = capsys.readouterr().err
     note = f"note: {folder} is damaged and is made again: "
     assert re.fullmatch(f"{re.escape(note)}[^\n]*({message})[^\n]*\n", err)
     assert builder.calls == 2
-    assert find_or_build(tmp_path, builder.source()) == folder
+    assert find_or_build(tmp_path, *builder.source()) == folder
     assert builder.calls == 2
 
 
@@ -149,14 +149,14 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space left"):
-        find_or_build(tmp_path, Source(dict, fail))
+        find_or_build(tmp_path, dict, fail)
     assert list(tmp_path.iterdir()) == []
 
 
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-from extra_utils.data.cache import Source, find_or_build
+from extra_utils.data.cache import find_or_build
 from tests.helpers import ROOT, make_dataset
 
 def build():
@@ -164,7 +164,7 @@ def build():
     time.sleep(float(sys.argv[2]))
     return make_dataset()
 
-print(find_or_build(Path(sys.argv[1]), Source(dict, build)), flush=True)
+print(find_or_build(Path(sys.argv[1]), dict, build), flush=True)
 """
 
 
@@ -193,7 +193,7 @@ def test_what_a_killed_build_left_is_removed(tmp_path: Path) -> None:
     process.kill()
     process.communicate()
     assert [path.name[:10] for path in tmp_path.iterdir()] == [".building-"]
-    folder = find_or_build(tmp_path, Builder().source())
+    folder = find_or_build(tmp_path, *Builder().source())
     assert list(tmp_path.iterdir()) == [folder]
 
 

@@ -15,9 +15,9 @@ from extra_utils.data.partition import (
     PARTITIONS,
     Partition,
     cut_to_shortest,
+    dirichlet,
     fill_empty,
     partition,
-    partition_dirichlet,
 )
 from extra_utils.my_dataset import Labels
 from tests.helpers import make_config
@@ -127,7 +127,7 @@ def test_a_smaller_alpha_makes_clients_more_unequal() -> None:
 
 def test_dirichlet_shares_have_the_mean_and_spread_of_the_distribution() -> None:
     """For alpha = 1 and n clients a share has mean 1/n and variance (n-1) / (n^2 (n+1))."""
-    shards = partition_dirichlet(
+    shards = dirichlet(
         np.repeat(np.arange(400), 100), num_clients=4, alpha=1.0, generator=np.random.default_rng(0)
     )
     labels = np.repeat(np.arange(400), 100)
@@ -138,7 +138,7 @@ def test_dirichlet_shares_have_the_mean_and_spread_of_the_distribution() -> None
 
 def test_with_a_tiny_alpha_each_class_goes_to_one_client_that_is_drawn() -> None:
     owners = []
-    shards = partition_dirichlet(LABELS, 5, np.random.default_rng(0), alpha=1e-300)
+    shards = dirichlet(LABELS, 5, np.random.default_rng(0), alpha=1e-300)
     for label in range(10):
         (owner,) = [c for c, own in enumerate(shards) if label in LABELS[own]]
         owners.append(owner)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from extra_utils.distributed_utils import Ranks
-from extra_utils.model import with_shared_statistics
+from extra_utils.model import SharedBatchNorm2d
 from tests.helpers import run_distributed
 
 SIZES = [5, 3, 7]  # images on each rank
 
 
-def make_network() -> nn.Sequential:
+def make_network(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)
-    )
+    return nn.Sequential(nn.Conv2d(3, 4, 3), norm(4), nn.ReLU(), nn.Conv2d(4, 6, 3), norm(6))
 
 
 def joint_batch() -> Tensor:
@@ -34,7 +34,7 @@ def loss_of(output: Tensor) -> Tensor:
 
 def step_on_ranks(ranks: Ranks) -> dict[str, Any]:
     """Two steps, so that the running statistics are used twice; everything that came out."""
-    network = with_shared_statistics(make_network(), ranks)
+    network = make_network(partial(SharedBatchNorm2d, ranks=ranks))
     own = torch.split(joint_batch(), SIZES)[ranks.rank].requires_grad_()
     for _ in range(2):
         output = network(own)
@@ -72,7 +72,7 @@ def test_forward_backward_and_statistics_are_those_of_the_joint_batch(tmp_path: 
 def test_in_evaluation_mode_it_is_plain_batch_norm() -> None:
     plain = make_network().eval()
     marks: Any = None
-    shared = with_shared_statistics(make_network(), Ranks(0, 1, marks)).eval()
+    shared = make_network(partial(SharedBatchNorm2d, ranks=Ranks(0, 1, marks))).eval()
     images = joint_batch()
     assert torch.equal(plain(images), shared(images))
     assert list(plain.state_dict()) == list(shared.state_dict())
