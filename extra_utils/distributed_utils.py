@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from extra_utils.basics.errors import RunFailed
-from extra_utils.basics.heartbeat import RankHeartbeat
+from extra_utils.basics.heartbeat import Heartbeats, RankHeartbeat
 
 FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes at most 24 days
 
@@ -100,13 +100,15 @@ def from_bits(bits: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def process_group(
-    rank: int, world_size: int, file: str | None, threads: int, heartbeat: RankHeartbeat
+    rank: int, heartbeats: Heartbeats, file: str | None, threads: int
 ) -> Iterator[Ranks]:
     """Joins the group of all ranks over gloo; where all are on this machine, on loopback only.
 
     They meet in ``file``, or, without one, as torchrun's environment says. All ranks call this.
     """
     torch.set_num_threads(threads)
+    world_size, heartbeat = len(heartbeats), heartbeats[rank]
+    heartbeat.pid = os.getpid()
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if file is not None or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
         os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
