@@ -15,6 +15,7 @@ from typing import Any
 
 from extra_utils.basics.errors import RunFailed
 from extra_utils.basics.heartbeat import DONE, FAILED, RankHeartbeat, new_heartbeats
+from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks, process_group
 from extra_utils.processes.child import is_gone, process_context
 from extra_utils.processes.supervisor import Function, StillnessWatch, failure_of
@@ -26,24 +27,24 @@ GRACE_S = 3.0  # in which torchrun ends the ranks that another one's failure has
 class TorchrunRank:
     """This process as one of the ranks."""
 
-    def __init__(self, rank: int, first: int, world_size: int, timeout_s: float) -> None:
+    def __init__(self, rank: int, first: int, world_size: int, config: Config) -> None:
         """``first``: the lowest rank on this machine."""
         self._rank = rank
         self._here = range(first, first + int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
         self._heartbeats = new_heartbeats(process_context(), world_size)
         self._own = self._heartbeats[rank]
-        self._watch = StillnessWatch(self._heartbeats, timeout_s)
+        self._group = process_group(rank, self._heartbeats, None, config.threads_per_process)
+        self._watch = StillnessWatch(self._heartbeats, config.timeout_s)
         self._ended = threading.Event()
         self._store: Any = None  # torch's
         self._job: Any = None
 
-    def run(self, threads: int, function: Function, data_folder: Path, job: Any) -> None:
+    def run(self, function: Function, data_folder: Path, job: Any) -> None:
         """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
-        group = process_group(self._rank, self._heartbeats, None, threads)
         # until all have met it waits outside of Python, where no handler of ours would be called
         self._on_end = signal.signal(signal.SIGTERM, signal.SIG_DFL)
         try:
-            failure = failure_of(group, self._work, (function, data_folder, job))
+            failure = failure_of(self._group, self._work, (function, data_folder, job))
             if failure is None:
                 return
             reason = self._blame(failure)
@@ -72,11 +73,21 @@ class TorchrunRank:
         return f"{reason}\n{hint}" if hint else reason
 
     def _watch_others(self) -> None:
-        while not self._ended.wait(POLL_S):
+        """Until some stand still: ends those of this machine and itself; the lowest left speaks."""
+        still: list[int] = []
+        while not still:
+            if self._ended.wait(POLL_S):
+                return
             self._exchange()
-            finished = {row.rank for row in self._heartbeats if row.ended}
-            if still := self._watch.look(finished):
-                self._end_run(still, finished)
+            still = self._watch.look({row.rank for row in self._heartbeats if row.ended})
+        others = [row.rank for row in self._heartbeats if not row.ended and row.rank not in still]
+        if self._rank == min(others, default=self._rank):
+            reason = self._with_hint(self._watch.explain(still))
+            print(f"error: {reason}", file=sys.stderr, flush=True)
+        for rank in set(still) & set(self._here) - {self._rank}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._heartbeats[rank].pid, signal.SIGKILL)
+        os._exit(1)
 
     def _exchange(self) -> None:
         """Own heartbeat into the store, the others' out of it."""
@@ -88,17 +99,6 @@ class TorchrunRank:
                 store.set(key, bytes(row))
             elif store.check([key]):
                 self._heartbeats[rank] = RankHeartbeat.from_buffer_copy(store.get(key))
-
-    def _end_run(self, still: list[int], finished: set[int]) -> None:
-        """Ends this process, and those of this machine that stand still; the lowest rank speaks."""
-        others = set(range(len(self._heartbeats))) - finished - set(still)
-        if self._rank == min(others, default=self._rank):
-            reason = self._with_hint(self._watch.explain(still))
-            print(f"error: {reason}", file=sys.stderr, flush=True)
-        for rank in set(still) & set(self._here) - {self._rank}:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._heartbeats[rank].pid, signal.SIGKILL)
-        os._exit(1)
 
     def _blame(self, failure: str) -> str:
         """The message for this rank's failure; where it comes of another's, that one's name."""
