@@ -1,7 +1,6 @@
 """The process group: the one module that knows how ranks meet and speak to each other."""
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from extra_utils.basics.errors import RunFailed
-from extra_utils.basics.heartbeat import RankHeartbeat
+from extra_utils.basics.heartbeat import Heartbeats, RankHeartbeat
 
 FOREVER = timedelta(days=20)  # the parent ends a run that hangs; poll() takes at most 24 days
 
@@ -38,16 +37,16 @@ class Ranks:
     def all_reduce(self, values: Tensor) -> None:
         """Replaces int64 ``values`` by their sum over all ranks. All ranks call this."""
         assert values.dtype == torch.int64, "floating-point sums depend on their order"
-        self.num_bytes += values.numel() * values.element_size()
+        self.num_bytes += values.nbytes
         with self.heartbeat.waiting():
             dist.all_reduce(values)
 
-    def all_gather(self, value: str) -> list[str]:
-        """Every rank's text, by rank. All ranks call this."""
-        texts: list[str] = [""] * self.world_size
+    def all_gather(self, value: Any) -> list[Any]:
+        """Every rank's value, by rank. All ranks call this."""
+        values = [None] * self.world_size
         with self.heartbeat.waiting():
-            dist.all_gather_object(texts, value)
-        return texts
+            dist.all_gather_object(values, value)
+        return values
 
     def broadcast(self, value: Any) -> Any:
         """What rank 0 passes, on every rank. All ranks call this."""
@@ -58,7 +57,7 @@ class Ranks:
 
     def sum_in_order(self, values: Tensor) -> Tensor:
         """The sum of floats over the ranks, added in their order. All ranks call this."""
-        self.num_bytes += values.numel() * values.element_size()
+        self.num_bytes += values.nbytes
         gathered = [torch.empty_like(values) for _ in range(self.world_size)]
         with self.heartbeat.waiting():
             dist.all_gather(gathered, values.contiguous())
@@ -68,8 +67,7 @@ class Ranks:
         self, values: Tensor, sizes: list[int], received: Tensor, received_sizes: list[int]
     ) -> None:
         """Sends each rank its piece of ``values`` and takes one of each. All ranks call this."""
-        own = sizes[self.rank]
-        self.num_bytes += (values.numel() - own) * values.element_size()
+        self.num_bytes += (values.numel() - sizes[self.rank]) * values.element_size()
         with self.heartbeat.waiting():
             dist.all_to_all_single(received, values, received_sizes, sizes)
 
@@ -78,8 +76,8 @@ class Ranks:
 
         Raises RunFailed on rank 0, with what the first other rank has that differs.
         """
-        for rank, text in enumerate(self.all_gather(json.dumps(known, sort_keys=True))):
-            for name, value in json.loads(text).items():
+        for rank, found in enumerate(self.all_gather(known)):
+            for name, value in found.items():
                 if self.is_main and value != known[name]:
                     has = f"rank {rank} has {name} {value!r} and rank 0 {known[name]!r}"
                     raise RunFailed(f"the ranks must train on the same, but {has}")
@@ -100,25 +98,25 @@ def from_bits(bits: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def process_group(
-    rank: int, world_size: int, file: str | None, threads: int, heartbeat: RankHeartbeat
+    rank: int, heartbeats: Heartbeats, file: str | None, threads: int
 ) -> Iterator[Ranks]:
     """Joins the group of all ranks over gloo; where all are on this machine, on loopback only.
 
     They meet in ``file``, or, without one, as torchrun's environment says. All ranks call this.
     """
     torch.set_num_threads(threads)
+    size, heartbeat = len(heartbeats), heartbeats[rank]
+    heartbeat.pid = os.getpid()
     restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if file is not None or os.environ.get("LOCAL_WORLD_SIZE") == str(world_size):
+    if file is not None or os.environ.get("LOCAL_WORLD_SIZE") == str(size):
         os.environ["GLOO_SOCKET_IFNAME"] = "lo0" if sys.platform == "darwin" else "lo"
     with heartbeat.waiting():
         if file is None:
-            store, _, _ = next(rendezvous("env://", rank, world_size))
+            store, _, _ = next(rendezvous("env://", rank, size))
         else:  # as rendezvous does, which would cut the file's name at a ? or #
-            store = dist.FileStore(file, world_size)  # type: ignore[attr-defined]
+            store = dist.FileStore(file, size)  # type: ignore[attr-defined]
         # torchrun's store outlives a restart, and with it the addresses of the ranks that died
         store = dist.PrefixStore(f"attempt {restarts}", store)  # type: ignore[attr-defined]
-        dist.init_process_group(
-            "gloo", store=store, rank=rank, world_size=world_size, timeout=FOREVER
-        )
-    yield Ranks(rank, world_size, heartbeat, store)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=FOREVER)
+    yield Ranks(rank, size, heartbeat, store)
     dist.destroy_process_group()

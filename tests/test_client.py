@@ -12,13 +12,12 @@ import torch.nn.functional as F
 
 from client import Client, Clients, sample_rows
 from extra_utils.aggregation.flat_model import WeightDiff
-from extra_utils.basics.heartbeat import Heartbeats
+from extra_utils.basics.heartbeat import RankHeartbeat
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
-from extra_utils.processes.child import process_context
 from extra_utils.run.progress import Observer
 from extra_utils.training.optimizer import Moment, learning_rate
 from federal_defense.attacks import Poisoned
@@ -40,7 +39,7 @@ FLIP = AttackConfig(name="label_flip", clients=[2], parameters={"source": 1, "ta
 
 
 def make_observer() -> Observer:
-    return Observer(Heartbeats(process_context(), 1).writer(0))
+    return Observer(RankHeartbeat())
 
 
 def make_clients(config: Config, dataset: Dataset) -> Clients:
@@ -198,10 +197,9 @@ def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:
 def test_a_rank_is_seen_in_its_round_and_with_the_client_that_it_trains() -> None:
     """Of two ranks the second has no client in some rounds; between clients nobody has one."""
     config, dataset = replace(CONFIG, clients_per_round=1, world_size=3), make_dataset()
-    heartbeats = Heartbeats(process_context(), 3)
-    observer = Observer(heartbeats.writer(2))
+    observer = Observer(RankHeartbeat(2))
     seen: list[str] = []
-    observer.train_batch = lambda *_: seen.append(heartbeats.describe(2))  # type: ignore[method-assign]
+    observer.train_batch = lambda *_: seen.append(str(observer.heartbeat))  # type: ignore[method-assign]
     model = build_model(config, dataset)
     clients = Clients(config, dataset, model, observer, {})
     for round_index in range(1, 9):
@@ -209,4 +207,4 @@ def test_a_rank_is_seen_in_its_round_and_with_the_client_that_it_trains() -> Non
         clients.train_share(Ranks(2, 3, observer.heartbeat), model, round_index)
         is_drawn = 2 in clients.plan(round_index, 3).samples
         assert set(seen) == ({f"rank 2 (client 2, round {round_index})"} if is_drawn else set())
-        assert heartbeats.describe(2) == f"rank 2 (round {round_index})"
+        assert str(observer.heartbeat) == f"rank 2 (round {round_index})"

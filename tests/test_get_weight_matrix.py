@@ -22,7 +22,7 @@ from extra_utils.aggregation.messages import (
 )
 from extra_utils.aggregation.server import Server
 from extra_utils.basics.errors import ClientFailed
-from extra_utils.basics.heartbeat import Heartbeats
+from extra_utils.basics.heartbeat import new_heartbeats
 from extra_utils.config.keys import ChoiceConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.child import process_context
@@ -194,8 +194,8 @@ def test_the_sum_does_not_depend_on_the_order_of_the_clients() -> None:
 
 
 def test_marks_writer_is_what_ranks_expect() -> None:
-    marks = Heartbeats(process_context(), 2)
-    ranks = Ranks(1, 2, marks.writer(1))
+    marks = new_heartbeats(process_context(), 2)
+    ranks = Ranks(1, 2, marks[1])
     ranks.heartbeat.place(3, 5)
-    assert marks.describe(1) == "rank 1 (client 5, round 3)"
+    assert str(marks[1]) == "rank 1 (client 5, round 3)"
     assert not ranks.is_main

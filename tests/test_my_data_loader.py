@@ -11,13 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extra_utils.basics.heartbeat import Heartbeats
-from extra_utils.config.keys import AttackConfig, Config
-from extra_utils.data.partition import Indices
+from extra_utils.basics.heartbeat import RankHeartbeat
+from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
-from extra_utils.my_dataset import Dataset
-from extra_utils.processes.child import process_context
 from federal_defense.attacks.labels import Poisoned
 from federal_defense.attacks.table import poison
 from my_data_loader import (
@@ -236,7 +233,7 @@ def test_a_backdoor_is_tested_on_stamped_images_of_the_other_classes() -> None:
     )
     config = replace(CONFIG, attack=[attack])
     model = Spy((255 - torch.tensor(dataset.info.mean)) / torch.tensor(dataset.info.std))
-    ranks = Alone(0, 1, Heartbeats(process_context(), 1).writer(0))
+    ranks = Alone(0, 1, RankHeartbeat())
     found = global_test(ranks, config, dataset, lambda: None)(model)
     assert model.seen == {True: 90, False: 100}  # ten are of the target class
     assert found.backdoor_success_rate == 100.0

@@ -108,7 +108,7 @@ def test_help_is_the_same_without_docstrings() -> None:
 class FullMemory:
     """multiprocessing's context where /dev/shm has no room for a lock."""
 
-    def RawArray(self, _kind: str, values: list[int]) -> list[int]:
+    def RawArray(self, _kind: type, values: list[tuple[int]]) -> list[tuple[int]]:
         return values
 
     def SimpleQueue(self) -> None:

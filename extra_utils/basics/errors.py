@@ -72,8 +72,7 @@ def prepare_process() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
         if mode == "w":
             getattr(sys, name).reconfigure(errors="backslashreplace")
     for name in ("SIGTERM", "SIGHUP"):  # SIGHUP: the terminal is closed; Windows has none

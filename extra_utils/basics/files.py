@@ -12,6 +12,9 @@ from pathlib import Path
 
 from extra_utils.basics.errors import ConfigError, say
 
+if sys.platform != "win32":
+    import fcntl
+
 OWNED = ".owned"  # lies in a temporary folder that is left over when nobody holds it
 SHARED_MEMORY = Path("/dev/shm")  # on Linux; multiprocessing's locks lie there
 PARTIAL = ".partial"  # ends the name of a file that is being written
@@ -89,8 +92,6 @@ def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
 def keep(folder: Path) -> None:
     """Holds the folder against ``remove_unused``, until this process and all children are gone."""
     if sys.platform != "win32":
-        import fcntl
-
         _KEPT.append(os.open(folder, os.O_RDONLY))
         fcntl.flock(_KEPT[-1], fcntl.LOCK_SH)
 
@@ -136,8 +137,6 @@ def _lock(handle: int | None, *, where_unknown: bool = True) -> bool:
     """Tries for an open folder's lock; ``where_unknown`` is the answer where there are none."""
     if sys.platform == "win32" or handle is None:
         return where_unknown
-    import fcntl
-
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:  # others come from a network's file system that knows no locks

@@ -44,7 +44,8 @@ def in_child(
     sender.close()
     try:
         meanwhile()
-        _wait(receiver, growing)
+        if growing:
+            _wait(receiver, growing)
         is_right, answer = receiver.recv()
     except EOFError:
         raise Unavailable("the process that reads it died") from None
@@ -56,14 +57,14 @@ def in_child(
     return answer
 
 
-def _wait(receiver: connection.Connection, growing: Path | None) -> None:
+def _wait(receiver: connection.Connection, growing: Path) -> None:
     size, since = -1, time.monotonic()
     while not receiver.poll(0.2):
-        files, now_size = growing.rglob("*") if growing else [], size
+        known = size
         with contextlib.suppress(OSError):  # one has gone, or has got its name, meanwhile
-            now_size = sum(path.stat().st_size for path in files if path.is_file())
-        if now_size != size or not growing:
-            size, since = now_size, time.monotonic()
+            size = sum(path.stat().st_size for path in growing.rglob("*") if path.is_file())
+        if size != known:
+            since = time.monotonic()
         elif time.monotonic() - since > PATIENCE_S:
             raise Unavailable(f"nothing came for {PATIENCE_S:.0f} seconds")
 
@@ -89,31 +90,29 @@ class Ended(NamedTuple):
 def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
     """The tasks as they end, so many at a time; SIGTERM ends those left when the caller is done."""
     context = process_context()
-    waiting, running = list(tasks.items()), dict[Any, tuple[str, Any, Path]]()
+    waiting, running = list(tasks.items()), dict[Any, Any]()  # processes by their sentinels
     with temporary_folder("fl-jobs-") as folder:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
                     name, task = waiting.pop(0)
-                    said = folder / str(len(waiting))
-                    process = context.Process(target=_work, args=(task, said))
+                    process = context.Process(target=_work, args=(task, folder), name=name)
                     process.start()  # no daemon: it may start processes of its own
-                    running[process.sentinel] = name, process, said
+                    running[process.sentinel] = process
                 for sentinel in connection.wait(list(running)):
-                    name, process, said = running.pop(sentinel)
+                    process = running.pop(sentinel)
                     process.join()
-                    text = said.read_text("utf-8", "backslashreplace") if said.exists() else ""
-                    yield Ended(name, process.exitcode, text)
+                    yield Ended(process.name, process.exitcode, _read(folder / str(process.pid)))
         finally:
-            for _, process, _ in running.values():
+            for process in running.values():
                 process.terminate()
-            for _, process, _ in running.values():
+            for process in running.values():
                 process.join()
 
 
-def _work(task: Task, said: Path) -> None:
+def _work(task: Task, folder: Path) -> None:
     end_with_parent()
-    with said.open("wb") as file:
+    with (folder / str(os.getpid())).open("wb") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     sys.exit(task())
@@ -149,35 +148,28 @@ def advise_on_cores(config: Config, cores: int) -> str:
     return f"{use}: some are idle; {more}" if threads < cores else ""
 
 
-def cpu_quota(
-    root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
-) -> float:
+def cpu_quota(root: Path = Path("/")) -> float:
     """How many cores' time control groups (v2, or v1) give this process; many without a limit."""
     # source: "CPU Interface Files" in the Linux kernel's cgroup-v2 documentation
+    names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
     cores = [float(os.cpu_count() or 1)]
-    for line in _lines(membership):
+    for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers or "cpu" in controllers.split(","):
-            top = root / controllers
-            group = top / path.lstrip("/")
-            places = [place for place in (group, *group.parents) if place.is_relative_to(top)]
-            cores += map(_quota_of, places)
+            group = root / "sys/fs/cgroup" / controllers / path.lstrip("/")
+            for place in (group, *group.parents):
+                words = " ".join(_read(place / name) for name in names).split()
+                if len(words) > 1 and words[0] not in ("max", "-1"):
+                    cores.append(int(words[0]) / int(words[1]))
     return min(cores)
 
 
-def _quota_of(group: Path) -> float:
-    """In cores, of one control group."""
-    names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
-    words = " ".join(line for name in names for line in _lines(group / name)).split()
-    is_free = len(words) < 2 or words[0] in ("max", "-1")
-    return math.inf if is_free else int(words[0]) / int(words[1])
-
-
-def _lines(path: Path) -> list[str]:
+def _read(path: Path) -> str:
+    """The file's text; "" where there is no such file."""
     try:
-        return path.read_text().splitlines()
+        return path.read_text("utf-8", "backslashreplace")
     except OSError:
-        return []
+        return ""
 
 
 def end_with_parent() -> None:
@@ -204,5 +196,4 @@ def is_gone(pid: int) -> bool:
 
 def state_of(pid: int) -> str:
     """The letter in the third field of /proc/PID/stat; "" where the system has no such file."""
-    (line, *_) = _lines(Path(f"/proc/{pid}/stat")) or [")  "]
-    return line.rsplit(")", 1)[1].split(" ")[1]
+    return _read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2][:1]

@@ -55,18 +55,17 @@ class Launcher(NamedTuple):
         A rank of torchrun's that did not prepare data or job is given the others'. Raises RunFailed
         where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
         """
-        threads, timeout_s = config.threads_per_process, config.timeout_s
-        if (size := self.world_size) is not None:
+        if self.world_size is not None:
             from extra_utils.processes.torchrun import TorchrunRank
 
             first = self.rank - self.local_rank  # the rank that prepares this machine's data
-            return TorchrunRank(self.rank, first, size, timeout_s).run(threads, function, data, job)
+            return TorchrunRank(self.rank, first, self.world_size, config).run(function, data, job)
         from extra_utils.processes.supervisor import start_ranks
 
         assert job is not None, "this process is the main one"
-        sizes = {"world_size": config.world_size, "threads": threads}
+        sizes = {"world_size": config.world_size, "threads": config.threads_per_process}
         try:
-            start_ranks(function, (data, job), **sizes, timeout_s=timeout_s)
+            start_ranks(function, (data, job), **sizes, timeout_s=config.timeout_s)
         except RunFailed as error:
             raise RunFailed("\n".join(filter(None, [str(error), job.hint()]))) from None
         except KeyboardInterrupt:

@@ -83,15 +83,14 @@ def check_empty(folder: Path) -> None:
 
 def _dated_folder(config: Config) -> Path:
     """Two runs that start in the same second get two folders."""
-    parent, stem = Path(config.output_dir), f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    parent.mkdir(parents=True, exist_ok=True)
-    folder, number = parent / stem, 1
+    first = Path(config.output_dir, f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder, number = first, 1
     while True:
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            folder.mkdir(parents=True)
             return folder
         number += 1
-        folder = parent / f"{stem}-{number}"
+        folder = Path(f"{first}-{number}")
 
 
 def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Places]:
@@ -123,8 +122,7 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
 def check_not_begun(run_dir: Path) -> None:
     """A ConfigError where rounds are done, of which a run without a checkpoint would lose all."""
     rows, _ = read_metrics(run_dir) if (run_dir / FILE_NAME).is_file() else ([], [])
-    done = max((row["round"] for row in rows if row["kind"] == "round"), default=0)
-    if done:
+    if done := max((row["round"] for row in rows if row["kind"] == "round"), default=0):
         lost = f"has no checkpoint.pth, so it cannot go on after round {done}"
         cure = f"a new run with its settings: python main.py --config {run_dir / 'config.json'}"
         raise ConfigError(f"{run_dir}: {lost}; {cure}")

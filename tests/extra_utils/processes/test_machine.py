@@ -15,14 +15,15 @@ from tests.helpers import make_config
 QUOTA = {"quota": "300000", "period": "100000"}
 
 
-def make_groups(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
+def make_groups(folder: Path, membership: str, files: dict[str, str]) -> Path:
     """A tree of control groups, and a process's membership in it."""
     for name, text in files.items():
-        path = folder / "cgroup" / name
+        path = folder / "sys" / "fs" / "cgroup" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
-    (folder / "self").write_text(membership + "\n")
-    return folder / "cgroup", folder / "self"
+    (folder / "proc" / "self").mkdir(parents=True)
+    (folder / "proc" / "self" / "cgroup").write_text(membership + "\n")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_the_smallest_quota_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    assert cpu_quota(*make_groups(tmp_path, membership, files)) == min(64, cores)
+    assert cpu_quota(make_groups(tmp_path, membership, files)) == min(64, cores)
 
 
 def test_affinity_and_quota_both_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.basics.heartbeat import Heartbeats
+from extra_utils.basics.heartbeat import new_heartbeats
 from extra_utils.processes import supervisor
 from extra_utils.processes.child import process_context
 from extra_utils.processes.supervisor import StillnessWatch
@@ -110,13 +110,13 @@ class Clock:
 def test_a_rank_that_waits_is_alive_until_all_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(supervisor, "time", clock)
-    heartbeats = Heartbeats(process_context(), 2)
-    waiting = heartbeats.writer(0).waiting()
+    heartbeats = new_heartbeats(process_context(), 2)
+    waiting = heartbeats[0].waiting()
     waiting.__enter__()
     watch = StillnessWatch(heartbeats, timeout_s=3)
     for _ in range(20):  # rank 1 works, rank 0 waits for it
         clock.now += 1
-        heartbeats.writer(1).beat()
+        heartbeats[1].beat()
         assert watch.look(set()) == []
     for _ in range(3):
         clock.now += 1
@@ -131,7 +131,7 @@ def test_a_stopped_parent_does_not_take_the_pause_for_a_ranks(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(supervisor, "time", clock)
-    watch = StillnessWatch(Heartbeats(process_context(), 1), timeout_s=3)
+    watch = StillnessWatch(new_heartbeats(process_context(), 1), timeout_s=3)
     for now in (1, 2, 3600):  # the first look sees a new beat, and the third comes an hour later
         clock.now = now
         assert watch.look(set()) == []

@@ -8,13 +8,12 @@ import time
 
 import pytest
 
-from extra_utils.basics.heartbeat import Heartbeats
-from extra_utils.processes.child import process_context
+from extra_utils.basics.heartbeat import RankHeartbeat
 from extra_utils.run.progress import Observer, Progress, round_text
 
 FIGURES = {"accuracy": 12.5, "loss": 2.25, "source_recall": None, "attack_success_rate": 7.0}
 ROW = {"round": 1, **FIGURES, "seconds": {"train": 1.0, "save": 0.5}}
-HEARTBEAT = Heartbeats(process_context(), 1).writer(0)
+HEARTBEAT = RankHeartbeat()
 TEXT = "accuracy 12.50 %  loss 2.250  attack success 7.0 %"
 
 

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from extra_utils.aggregation.messages import ClientReport, Point, RoundResult
-from extra_utils.basics.heartbeat import Heartbeats
+from extra_utils.basics.heartbeat import RankHeartbeat
 from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
-from extra_utils.processes.child import process_context
 from extra_utils.processes.launch import Job
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import NAME, load_checkpoint
@@ -30,7 +29,7 @@ TOLD = ["warning: nobody attacks"]
 
 
 def make_recorder(folder: Path, done: int | None = None, **keys: Any) -> MainRecorder:
-    ranks = Ranks(0, 1, Heartbeats(process_context(), 1).writer(0))
+    ranks = Ranks(0, 1, RankHeartbeat())
     config = make_config(global_epochs=5, attack=[FLIP], defense=DEFENSE, **keys)
     return MainRecorder(ranks, Job(config, folder, TOLD), done, WHOSE)
 
