@@ -18,13 +18,10 @@ FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of 
 MANY_RUNS = 1000  # more than these are not started by mistake
 LONGEST_NAME = 120  # of a run's folder
 NOT_SWEPT = ("name", "comment", "output_dir", "world_size", "timeout_s", "checkpoint_every")
-
 Part = tuple[str, str]  # a key and a value's text
 
 
 class Combination(NamedTuple):
-    """One run of a sweep."""
-
     name: str  # of its folder
     choice: Json  # by key, such as `seed` or `defense.name`
     shown: dict[str, str]  # of the keys with several values, the seed left out

@@ -105,9 +105,8 @@ def carry_out_all(
     failures: dict[str, str] = {}
     done = len(runs) - len(todo)
     tqdm.monitor_interval = 0  # its thread would be forked
-    bar = tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None)
     try:
-        with bar:
+        with tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None) as bar:
             for number, ended in enumerate(side_by_side(tasks, jobs), start=done + 1):
                 if ended.status:
                     said = ended.said.rpartition("error: ")[2].strip()
