@@ -99,25 +99,19 @@ class Server:
         mean, and where the rule left everybody out all stays as it is. Raises RunFailed where the
         step leaves the range of the sum.
         """
-        from extra_utils.aggregation.flat_model import FlatModel
+        from extra_utils.aggregation.flat_model import FIXED_POINT, LARGEST_DIFF, FlatModel
 
         values = FlatModel(model)
-        if self._optimizer != Sgd():  # with which the sum is the step
-            result = self._turn(result, values.num_scored)
-        values.move(result.total)
-        values.set_counters(result.counters)
-        return result
-
-    def _turn(self, result: RoundResult, num_scored: int) -> RoundResult:
-        from extra_utils.aggregation.flat_model import FIXED_POINT, LARGEST_DIFF
-
-        if any(report.weight != 0 for report in result.reports):
-            scored = result.total[:num_scored].numpy()
+        is_kept = any(report.weight != 0 for report in result.reports)
+        if is_kept and self._optimizer != Sgd():  # with which the sum is the step
+            scored = result.total[: values.num_scored].numpy()
             step = self._optimizer.step(scored / FIXED_POINT, self._memory)
             if not np.abs(step).max() < LARGEST_DIFF:  # NaN is not less than anything
                 limit = f"has a step of {np.abs(step).max()}, must be below {LARGEST_DIFF:.0f}"
                 raise RunFailed(f"the server {limit}; a smaller server.lr may help")
             scored[:] = np.rint(step * FIXED_POINT)
+        values.move(result.total)
+        values.set_counters(result.counters)
         return replace(result, rule=result.rule | {PREFIX + k: v for k, v in self._memory.items()})
 
 

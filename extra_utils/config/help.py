@@ -1,6 +1,5 @@
 """The config's keys for people: ``--help``, and the tables of docs/keys.md."""
 
-import ast
 import inspect
 import json
 import re
@@ -43,18 +42,17 @@ def help_text(tables: Tables) -> str:
     """Every key with its type, its default and its meaning."""
     sections = [("keys", rows_of(GivenConfig))]
     for key, functions in tables.items():
-        common = rows_of(KINDS[key])
-        if len(common) > 1:  # more than the name
+        if len(common := rows_of(KINDS[key])) > 1:  # more than the name
             sections.append((f"{key}.* of every {key}", common))
         for name, function in functions.items():
             sections.append((f"{key}.* of {name}: {summary(function)}", parameter_rows(function)))
-    lines = []
+    text = USAGE
     for title, rows in sections:
-        lines += ["", title]
-        for name, kind, default, text in rows:
-            lines.append(f"  --{name}  ({kind}; default: {default})")
-            lines += textwrap.wrap(text, 90, initial_indent="      ", subsequent_indent="      ")
-    return USAGE + "\n".join(lines) + "\n"
+        text += f"\n{title}\n"
+        for name, kind, default, meaning in rows:
+            text += f"  --{name}  ({kind}; default: {default})\n"
+            text += textwrap.indent(textwrap.fill(meaning, 84), "      ") + "\n"
+    return text
 
 
 def rows_of(kind: type) -> list[Row]:
@@ -76,15 +74,12 @@ def parameter_rows(function: Callable[..., Any]) -> list[Row]:
 
 
 def summary(function: Callable[..., Any]) -> str:
-    """The first line of the docstring."""
     return _docstring(function).strip().splitlines()[0]
 
 
 def _docstring(of: Any) -> str:
     """From the source, since ``python -OO`` keeps none."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(of)))
-    found: Any = tree if inspect.ismodule(of) else tree.body[0]
-    return ast.get_docstring(found) or ""
+    return inspect.getsource(of).split('"""')[1]
 
 
 def _default(default: Any, factory: Any = MISSING) -> str:

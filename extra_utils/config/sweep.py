@@ -18,13 +18,10 @@ FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of 
 MANY_RUNS = 1000  # more than these are not started by mistake
 LONGEST_NAME = 120  # of a run's folder
 NOT_SWEPT = ("name", "comment", "output_dir", "world_size", "timeout_s", "checkpoint_every")
-
 Part = tuple[str, str]  # a key and a value's text
 
 
 class Combination(NamedTuple):
-    """One run of a sweep."""
-
     name: str  # of its folder
     choice: Json  # by key, such as `seed` or `defense.name`
     shown: dict[str, str]  # of the keys with several values, the seed left out
@@ -39,11 +36,12 @@ class Sweep(NamedTuple):
     combinations: list[Combination]
     jobs: int | None = None  # at work at a time, where the user says so
 
-    def to_json(self, base: Json) -> Json:
-        """As a config file, which means the same wherever it lies; ``base`` is the file's rest."""
-        base = {"name": self.path.stem, "data_path": "data"} | base
-        alone = {key: _absolute(key, v) for key, v in base.items() if key not in self.lists}
-        lists = {key: [_absolute(key, v) for v in values] for key, values in self.lists.items()}
+    def to_json(self) -> Json:
+        """As a config file, which means the same wherever it lies."""
+        file = {"name": self.path.stem, "data_path": "data"} | read_json(self.path)
+        rest = file.keys() - self.lists.keys() - {SWEEP}
+        alone = {k: _absolute(k, v) for k, v in file.items() if k in rest}
+        lists = {k: [_absolute(k, v) for v in values] for k, values in self.lists.items()}
         return alone | {SWEEP: lists}
 
 
@@ -61,15 +59,12 @@ def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
     if own is not None and (not isinstance(own, dict) or not own):
         got = f'got {show(own)}, must be lists by key: {{"seed": [0, 1]}}'
         raise ConfigError(f"{path}: {SWEEP}: {got}")
-    lists: dict[str, list[Any]] = dict(own or {})
+    old = {k: v for k, v in (own or {}).items() if not any(_replaces(key, k) for key in typed)}
+    lists: dict[str, list[Any]] = old | typed
+    where = dict.fromkeys(old, f"{path}: {SWEEP}") | dict.fromkeys(typed, COMMAND_LINE)
     for key, values in lists.items():
-        if not isinstance(values, list) or not values:
-            got = f"got {show(values)}, must be a list of one or more values"
-            raise ConfigError(f"{path}: {SWEEP}: {key}: {got}")
-    lists = {key: v for key, v in lists.items() if not any(_replaces(new, key) for new in typed)}
-    where = dict.fromkeys(lists, f"{path}: {SWEEP}") | dict.fromkeys(typed, COMMAND_LINE)
-    lists |= typed
-    _check_lists(lists, where)
+        if wrong := _explain(key, values):
+            raise ConfigError(f"{where[key]}: {key}: got {show(values)}, {wrong}")
     number = math.prod(map(len, lists.values()))
     if number > MANY_RUNS and arguments.yes not in ("true", "True"):
         raise ConfigError(f"{COMMAND_LINE}: these are {number} runs; --yes starts over {MANY_RUNS}")
@@ -98,23 +93,16 @@ def baseline_of(sweep: Sweep, given: str | None) -> Part | None:
 
 def values_of(key: str, text: str, tables: Tables) -> list[Any]:
     """What the command line gives a key, split at commas unless its value may have such itself."""
-    pieces: list[str] = []
-    for piece in [text] if _has_commas(key, tables) else text.split(","):
-        if pieces and _is_open(pieces[-1]):
-            pieces[-1] += f",{piece}"
-        else:
-            pieces.append(piece)
-    if len(pieces) > 1 and not all(piece.strip() for piece in pieces):
+    if "," not in text or _has_commas(key, tables):
+        return [reader.parse_value(key, text)]
+    values = reader.parse_value(key, f"[{text}]")
+    if isinstance(values, list):  # as JSON, in which an object has commas of its own
+        return values
+    pieces = [text] if re.search(r'[{["]', text) else [piece.strip() for piece in text.split(",")]
+    if not all(pieces):
         got = f"got {show(text)}, must have a value on both sides of each comma"
         raise ConfigError(f"{COMMAND_LINE}: {key}: {got}")
-    pieces = [piece.strip() for piece in pieces] if len(pieces) > 1 else pieces
     return [reader.parse_value(key, piece) for piece in pieces]
-
-
-def _is_open(text: str) -> bool:
-    """Whether a bracket or a quotation mark is still to be closed."""
-    outside = re.sub(r'"[^"]*"', "", text)
-    return '"' in outside or len(re.findall(r"[\[{]", outside)) > len(re.findall(r"[\]}]", outside))
 
 
 def _has_commas(key: str, tables: Tables) -> bool:
@@ -135,34 +123,34 @@ def _absolute(key: str, value: Any) -> Any:
     return str(Path(value).absolute()) if is_path and isinstance(value, str) else value
 
 
-def _check_lists(lists: dict[str, list[Any]], where: dict[str, str]) -> None:
-    for key, values in lists.items():
-        (text, number), wrong = Counter(map(text_of, values)).most_common(1)[0], ""
-        if key in NOT_SWEPT and len(values) > 1:
-            wrong = "must be one value: the result does not depend on it"
-        elif number > 1:
-            wrong = f"of which two would name a run {part_of(key, text)}; must differ in name"
-        if wrong:
-            raise ConfigError(f"{where[key]}: {key}: got {show(values)}, {wrong}")
+def _explain(key: str, values: Any) -> str:
+    """What is wrong with a key's list of values; "" for nothing."""
+    if not isinstance(values, list) or not values:
+        return "must be a list of one or more values"
+    if key in NOT_SWEPT and len(values) > 1:
+        return "must be one value: the result does not depend on it"
+    text, number = Counter(map(text_of, values)).most_common(1)[0]
+    if number > 1:
+        return f"of which two would name a run {part_of(key, text)}; must differ in name"
+    return ""
 
 
 def _combine(lists: dict[str, list[Any]], where: dict[str, str]) -> list[Combination]:
     """Seed by seed, so that a sweep that is ended early has whole tables."""
     keys = sorted(lists, key=lambda key: key != "seed")
     named = sorted((key for key in lists if len(lists[key]) > 1), key=lambda key: key == "seed")
-    found: dict[str, Combination] = {}
+    found = []
     for values in itertools.product(*(lists[key] for key in keys)):
         choice = dict(zip(keys, values, strict=True))
         choice = {key: choice[key] for key in lists}  # in the order in which one goes on another
         texts = {key: text_of(choice[key]) for key in named}
         name = ",".join(part_of(*part) for part in texts.items()) or "run"
-        if len(name) > LONGEST_NAME or name in found:
-            got = f"the name of the run would be {show(name)}"
-            right = f"at most {LONGEST_NAME} letters long, and no other run's"
-            raise ConfigError(f"{where[named[0]]}: {named[0]}: {got}, must be {right}")
+        if len(name) > LONGEST_NAME:
+            got, right = f"the name of the run would be {show(name)}", f"at most {LONGEST_NAME}"
+            raise ConfigError(f"{where[named[0]]}: {named[0]}: {got}, must be {right} letters long")
         texts.pop("seed", None)
-        found[name] = Combination(name, choice, texts)
-    return list(found.values())
+        found.append(Combination(name, choice, texts))
+    return found
 
 
 def part_of(key: str, text: str) -> str:
@@ -174,9 +162,8 @@ def text_of(value: Any) -> str:
     """A value as it stands in a folder's name."""
     if isinstance(value, dict):
         own = [part_of(key, text_of(inner)) for key, inner in value.items() if key != "name"]
-        text = "-".join([str(value.get("name", "")), *own])
-    else:
-        text = value if isinstance(value, str) else json.dumps(value)
+        value = "-".join([str(value.get("name", "")), *own])
+    text = value if isinstance(value, str) else json.dumps(value)
     return re.sub(r"[^\w.+=-]+", "_", text)
 
 

@@ -99,6 +99,9 @@ def read_json(path: Path) -> Json:
     """The object in a UTF-8 JSON file; refuses duplicate keys, NaN and Infinity."""
     try:
         value = parse_json(path.read_bytes().decode("utf-8-sig"))
+        if isinstance(value, dict):
+            return value
+        wrong = f"got {show(value)}, must be an object: {{...}}"
     except OSError as error:
         wrong = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
@@ -109,10 +112,6 @@ def read_json(path: Path) -> Json:
         wrong = "is nested too deeply for a config"
     except ValueError as error:
         wrong = str(error)
-    else:
-        if isinstance(value, dict):
-            return value
-        wrong = f"got {show(value)}, must be an object: {{...}}"
     raise ConfigError(f"{path}: {wrong}")
 
 
@@ -121,11 +120,9 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"{name} is not a number that JSON knows")
 
     def unique(pairs: list[tuple[str, Any]]) -> Json:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [key for key, _ in pairs]
-            twice = next(key for key in found if keys.count(key) > 1)
-            raise ValueError(f"the key {show(twice)} stands twice in one object")
-        return found
+        keys = [key for key, _ in pairs]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise ValueError(f"the key {show(twice[0])} stands twice in one object")
+        return dict(pairs)
 
     return json.loads(text, object_pairs_hook=unique, parse_constant=refuse_constant)

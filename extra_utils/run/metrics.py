@@ -27,16 +27,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ("*.py", "extra_utils/**/*.py", "federal_defense/**/*.py")
 PACKAGES = ("torch", "torchvision", "numpy")
 SUMMARY_ROUNDS = 3
-FIGURES: Keys = {
-    "accuracy": (Percent, "of the global model on the whole test set"),
-    "loss": (Real | None, "mean cross-entropy of a test image"),
-}
-ATTACK_FIGURES: Keys = {
-    "source_recall": (Percent | None, "test images of the attacked class still recognised"),
-    "attack_success_rate": (Percent | None, "test images of it taken for the attack's target"),
-    "backdoor_success_rate": (Percent | None, "stamped images taken for the backdoor's target"),
-    "detection": (dict, "`precision`: flagged clients that attack; `recall`: attackers flagged"),
-}
+RATES = ("accuracy", "loss", "source_recall", "attack_success_rate")
+AVERAGED = (*RATES, "backdoor_success_rate", "detection")  # over the last rounds: the summary
 SCHEMA: dict[str, Keys] = {
     "run": {
         "dataset": (str, "the data set's name"),
@@ -72,20 +64,24 @@ SCHEMA: dict[str, Keys] = {
     },
     "round": {
         "round": (CountOrZero, "after which this is the global model; 0 is before training"),
-        **FIGURES,
+        "accuracy": (Percent, "of the global model on the whole test set"),
+        "loss": (Real | None, "mean cross-entropy of a test image"),
         "recall": (list[Percent | None], "of each class"),
-        **ATTACK_FIGURES,
+        "source_recall": (Percent | None, "test images of the attacked class still recognised"),
+        "attack_success_rate": (Percent | None, "test images of it taken for the attack's target"),
+        "backdoor_success_rate": (Percent | None, "stamped images taken for the backdoor's target"),
+        "detection": (
+            dict,
+            "`precision`: flagged clients that attack; `recall`: attackers flagged",
+        ),
         "unchanged": (bool, "whether the rule left every client out: the model is as it was"),
         "bytes_per_rank": (CountOrZero, "what rank 0 put on the wire in this round"),
         "seconds": (dict, "of rank 0: `train`, `aggregate`, `evaluate`, `save`, which sum to it"),
     },
-    "summary": {  # the figures are means of the last rounds
-        **FIGURES,
-        **ATTACK_FIGURES,
-        "confusion_matrix": (list[list[CountOrZero]], "of the final model: a row by true class"),
-    },
 }
-RATES = ("accuracy", "loss", "source_recall", "attack_success_rate")
+SCHEMA["summary"] = {key: SCHEMA["round"][key] for key in AVERAGED} | {
+    "confusion_matrix": (list[list[CountOrZero]], "of the final model: a row by true class")
+}
 READ = {  # what readers rely on; rows of older runs may lack the other keys
     "run": ("dataset", "synthetic", "class_names", "class_counts"),
     "point": ("round", "client", "step", "loss", "accuracy"),
@@ -151,13 +147,12 @@ def _read_row(where: str, line: bytes) -> Row:
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise ConfigError(f"{where}: is not JSON, or cut off") from None
-    kind = row.get("kind") if isinstance(row, dict) else None
-    if not isinstance(kind, str) or kind not in SCHEMA:
+    if not isinstance(row, dict) or row.get("kind") not in list(SCHEMA):  # it may be anything
         raise ConfigError(f"{where}: is no row of a kind that is known")
-    for key in READ[kind]:
+    for key in READ[row["kind"]]:
         if key not in row:
             raise ConfigError(f"{where}: {key}: is missing")
-        check_value(where, key, row[key], SCHEMA[kind][key][0])
+        check_value(where, key, row[key], SCHEMA[row["kind"]][key][0])
     return dict(row)
 
 
@@ -191,8 +186,7 @@ def digest_of(root: Path = ROOT) -> str:
 
 def commit_of(root: Path = ROOT) -> str:
     """The commit that is checked out; "" where there is no checkout, or no git."""
-    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+    command = ["git", f"--git-dir={root / '.git'}", "rev-parse", "--verify", "--quiet", "HEAD"]
     with contextlib.suppress(OSError):
-        if (root / ".git").exists():
-            return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return ""

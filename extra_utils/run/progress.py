@@ -31,7 +31,6 @@ class Progress(Observer):
             total=num_rounds, initial=done, desc="rounds", position=0, unit="round", disable=None
         )
         self._batches = tqdm(position=1, leave=False, unit="batch", disable=None)
-        self._epoch, self._total_loss, self._num_losses = 0, 0.0, 0
 
     def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:
         super().start_client(round_index, client_id, num_batches)
@@ -56,10 +55,6 @@ class Progress(Observer):
         self._rounds.set_postfix_str(round_text(row), refresh=False)
         self._rounds.update(1 if row["round"] else 0)
         self._rounds.refresh()
-
-    def note(self, text: str) -> None:
-        """A line above the bars."""
-        tqdm.write(f"note: {text}")
 
     def close(self) -> None:
         self._batches.close()

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import nn
+from tqdm import tqdm
 
 from extra_utils.aggregation.messages import ClientReport, RoundResult
 from extra_utils.basics.files import write_whole
@@ -16,7 +17,7 @@ from extra_utils.my_dataset import Dataset
 from extra_utils.processes.launch import Job
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import Identity, checkpoint_beside, save_model
-from extra_utils.run.metrics import Row, versions
+from extra_utils.run.metrics import Row
 from extra_utils.run.progress import Observer, Progress
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
@@ -25,8 +26,6 @@ PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds, whic
 
 
 class MainRecorder:
-    """Writes the run down, and feeds the bars."""
-
     def __init__(self, ranks: Ranks, job: Job, done: int | None, identity: Identity) -> None:
         """``done``: the last round of a run that goes on, None for a new one. ``identity``: what
         its checkpoints are kept with."""
@@ -59,7 +58,7 @@ class MainRecorder:
             shard_sizes=shard_sizes,
             class_counts=counts,
             threads_per_process=self._config.threads_per_process,
-            versions=versions(),
+            versions=metrics.versions(),
             warnings=self._told,
         )
         metrics.append_rows(self._run_dir, [run])
@@ -98,7 +97,7 @@ class MainRecorder:
         self._ranks.heartbeat.beat()
         if row["unchanged"]:
             left_out = f"{config.defense.name} has left out every client"
-            self.observer.note(f"round {round_index}: {left_out}, so the model stays as it was")
+            tqdm.write(f"note: round {round_index}: {left_out}, so the model stays as it was")
         self.observer.end_round(row)
 
     def lap(self, part: str) -> None:
@@ -108,7 +107,6 @@ class MainRecorder:
         self._last = now
 
     def finish(self, model: nn.Module, evaluation: Evaluation) -> None:
-        """The last round is over."""
         metrics.append_rows(self._run_dir, [summarize(self._rounds, evaluation)])
         save_model(self._run_dir, model)
         self.observer.close()
@@ -156,8 +154,7 @@ def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
 def summarize(rounds: list[Row], evaluation: Evaluation) -> Row:
     """The mean of the last rounds, and the final model's confusion matrix, rows true."""
     last = [row for row in rounds if row["round"] > 0][-metrics.SUMMARY_ROUNDS :]
-    keys = metrics.FIGURES | metrics.ATTACK_FIGURES
-    means = {key: mean([row[key] for row in last]) for key in keys}
+    means = {key: mean([row[key] for row in last]) for key in metrics.AVERAGED}
     return metrics.make_row("summary", **means, confusion_matrix=evaluation.confusion.tolist())
 
 

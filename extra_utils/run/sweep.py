@@ -24,7 +24,6 @@ from extra_utils.processes.child import available_cores, side_by_side
 from extra_utils.processes.launch import hint
 from extra_utils.run import metrics
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
-from extra_utils.run.metrics import versions
 from extra_utils.run.progress import round_text
 
 Check = Callable[[GivenConfig, Places], Config]
@@ -83,8 +82,7 @@ def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Ite
         _check_same(folder / run.name, run.config)
     folder.mkdir(parents=True, exist_ok=True)
     with used_alone(folder):
-        base = {key: v for key, v in read_json(sweep.path).items() if key != "sweep"}
-        write_json(folder / FILE_NAME, sweep.to_json(base))
+        write_json(folder / FILE_NAME, sweep.to_json())
         yield folder
 
 
@@ -98,7 +96,7 @@ def carry_out_all(
     drawn = [run for run in runs if (folder / run.name / "report.html").is_file()]  # written last
     whole = {run.name for run in drawn if is_finished(folder / run.name, run.config)}
     todo = {run.name: run for run in runs if run.name not in whole}
-    now = versions()
+    now = metrics.versions()
     if changed := [text for run in runs if (text := _changes(folder / run.name, now))]:
         say(f"note: made with other sources or versions: {'; '.join(changed)}")
     threads = max(run.config.world_size * run.config.threads_per_process for run in runs)
@@ -107,9 +105,8 @@ def carry_out_all(
     failures: dict[str, str] = {}
     done = len(runs) - len(todo)
     tqdm.monitor_interval = 0  # its thread would be forked
-    bar = tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None)
     try:
-        with bar:
+        with tqdm(total=len(runs), initial=done, unit="run", smoothing=0, disable=None) as bar:
             for number, ended in enumerate(side_by_side(tasks, jobs), start=done + 1):
                 if ended.status:
                     said = ended.said.rpartition("error: ")[2].strip()
@@ -140,13 +137,11 @@ def _check_same(folder: Path, config: Config) -> None:
     """A ConfigError where the folder has a run of another config, which has the same name."""
     from extra_utils.run.checkpoint import first_change
 
-    path = folder / "config.json"
-    if not path.is_file():
-        return
-    stored, new = read_json(path), to_json(config)
-    change = first_change({key: stored.get(key) for key in staying(config)}, staying(config))
-    if stored.get("global_epochs", 0) > new["global_epochs"]:
-        change = f"global_epochs: was {stored['global_epochs']}, is {new['global_epochs']}"
+    path, new = folder / "config.json", staying(config)
+    stored = read_json(path) if path.is_file() else to_json(config)
+    change = first_change({key: stored.get(key) for key in new}, new)
+    if (was := stored.get("global_epochs", 0)) > config.global_epochs:
+        change = f"global_epochs: was {was}, is {config.global_epochs}"
     if change:
         raise ConfigError(f"{path}: is of another run: {change}; run_dir must be a new folder")
 

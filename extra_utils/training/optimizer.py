@@ -113,7 +113,6 @@ class Optimizer:
 
 
 def new_optimizer(parameters: Iterable["Tensor"], config: Config) -> Optimizer:
-    """The config's."""
     rule = OPTIMIZERS[config.optimizer.name](**config.optimizer.parameters)
     return Optimizer(parameters, config.lr, rule, config.proximal_mu)
 
@@ -156,7 +155,6 @@ def constant(now: Moment) -> float:
 
 
 def learning_rate(now: Moment) -> float:
-    """The config's schedule at this moment."""
     schedule: Callable[..., float] = SCHEDULES[now.config.schedule.name]
     return schedule(now, **now.config.schedule.parameters)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,22 @@ from extra_utils.basics.errors import RunFailed
 from extra_utils.config.keys import ChoiceConfig
 
 ADAMS_FIRST = 0.01 * 0.05 / (0.05000989902 + 0.001)  # step, for 0.5
-CHANGES = [0.5, -0.25]  # of one weight, in two rounds; a running statistic changes by 1
+CHANGES = [0.5, -0.25]  # of one weight, in two rounds; running statistics change by 1
 
 
 def result_of(change: float, weight: float | None = 1.0) -> RoundResult:
-    total = (torch.tensor([change, 1.0], dtype=torch.float64) * FIXED_POINT).long()
+    total = (torch.tensor([change, 1.0, 1.0], dtype=torch.float64) * FIXED_POINT).long()
     report = ClientReport(0, 1, 0, weight, 0.0, [], [])
-    return RoundResult(total, torch.zeros(0, dtype=torch.int64), [report], {"own": np.ones(1)})
+    return RoundResult(total, torch.tensor([7]), [report], {"own": np.ones(1)})
+
+
+def small_model() -> nn.Sequential:
+    """One weight, and batch norm's two statistics and a counter."""
+    return nn.Sequential(nn.BatchNorm1d(1, affine=False), nn.Linear(1, 1, bias=False))
+
+
+def turn(server: Server, result: RoundResult) -> RoundResult:
+    return server.apply(small_model(), result)
 
 
 def server_of(name: str, state: State | None = None, **keys: Any) -> Server:
@@ -33,8 +41,8 @@ def server_of(name: str, state: State | None = None, **keys: Any) -> Server:
 
 def steps_of(name: str, **keys: Any) -> list[float]:
     server = server_of(name, **keys)
-    totals = [server._turn(result_of(change), 1).total.double() / FIXED_POINT for change in CHANGES]
-    assert all(total[1] == 1.0 for total in totals)  # the statistic
+    totals = [turn(server, result_of(change)).total.double() / FIXED_POINT for change in CHANGES]
+    assert all(total[1] == 1.0 for total in totals)  # a statistic
     return [total[0].item() for total in totals]
 
 
@@ -45,7 +53,7 @@ def test_sgd_by_hand() -> None:
 
 
 def test_a_longer_step_without_momentum_remembers_nothing() -> None:
-    assert server_of("sgd", lr=0.5)._turn(result_of(0.5), 1).rule.keys() == {"own"}
+    assert turn(server_of("sgd", lr=0.5), result_of(0.5)).rule.keys() == {"own"}
 
 
 def by_hand(kind: str, lr: float, beta1: float, beta2: float, tau: float) -> list[float]:
@@ -79,35 +87,35 @@ def test_adams_first_step_in_numbers() -> None:
 
 def test_its_memory_lies_beside_the_rules_and_goes_on() -> None:
     whole = steps_of("yogi")
-    first = server_of("yogi")._turn(result_of(CHANGES[0]), 1)
+    first = turn(server_of("yogi"), result_of(CHANGES[0]))
     assert first.rule.keys() == {"own", "server mean", "server square"}
     state = dict(first.rule)
     server = server_of("yogi", state)
     assert state.keys() == {"own"}
-    second = server._turn(result_of(CHANGES[1]), 1)
+    second = turn(server, result_of(CHANGES[1]))
     assert second.total[0].double() / FIXED_POINT == pytest.approx(whole[1], abs=1e-15)
 
 
 def test_a_round_that_leaves_everybody_out_moves_nothing_and_keeps_the_memory() -> None:
     server = server_of("sgd", momentum=0.5)
-    server._turn(result_of(0.5), 1)
-    still = server._turn(result_of(0.0, weight=0.0), 1)
+    turn(server, result_of(0.5))
+    still = turn(server, result_of(0.0, weight=0.0))
     assert still.total[0] == 0
     assert still.rule["server velocity"].tolist() == [0.5]
-    assert server._turn(result_of(0.0, weight=None), 1).total[0].double() / FIXED_POINT == 0.25
+    assert turn(server, result_of(0.0, weight=None)).total[0].double() / FIXED_POINT == 0.25
 
 
 @pytest.mark.parametrize(("change", "lr"), [(0.5, 1e6), (-0.5, 1e6), (0.5, 2.0**19)])
 def test_a_step_too_large_for_the_sum_is_refused(change: float, lr: float) -> None:
     step = abs(change) * lr  # the last one is just as large as it may not be
     with pytest.raises(RunFailed, match=f"a step of {step}, must be below 262144; a smaller serv"):
-        server_of("sgd", lr=lr)._turn(result_of(change), 1)
+        turn(server_of("sgd", lr=lr), result_of(change))
 
 
 def test_yogis_square_stays_where_the_new_one_is_as_large() -> None:
     """tau^2 = 0.5^2 = change^2, so the step is 0.01 x 0.1 x 0.5 / (0.5 + 0.5)."""
     server = server_of("yogi", tau=0.5)
-    step = server._turn(result_of(0.5), 1).total[0].double() / FIXED_POINT
+    step = turn(server, result_of(0.5)).total[0].double() / FIXED_POINT
     assert step == pytest.approx(0.0005, abs=1e-12)
 
 
@@ -115,14 +123,12 @@ def test_yogis_square_stays_where_the_new_one_is_as_large() -> None:
 def test_the_model_moves_by_the_servers_step_and_its_statistics_by_the_mean(
     name: str, expected: float
 ) -> None:
-    norm, layer = nn.BatchNorm1d(1, affine=False), nn.Linear(1, 1, bias=False)
-    nn.init.constant_(layer.weight, 0.25)
-    total = (torch.tensor([0.5, 1.0, 1.0]).double() * FIXED_POINT).long()
-    result = replace(result_of(0.5), total=total, counters=torch.tensor([7]))
-    applied = server_of(name).apply(nn.Sequential(norm, layer), result)
-    assert layer.weight.item() == pytest.approx(0.25 + expected, abs=1e-7)
+    model = small_model()
+    nn.init.constant_(model.get_parameter("1.weight"), 0.25)
+    applied = server_of(name).apply(model, result_of(0.5))
+    assert model.get_parameter("1.weight").item() == pytest.approx(0.25 + expected, abs=1e-7)
     assert applied.total[0].double() / FIXED_POINT == pytest.approx(expected, abs=1e-9)
-    assert {key: value.item() for key, value in norm.state_dict().items()} == {
+    assert {key: value.item() for key, value in model[0].state_dict().items()} == {
         "running_mean": 1.0,
         "running_var": 2.0,
         "num_batches_tracked": 7,
