@@ -23,6 +23,7 @@ from extra_utils.training.evaluation import Evaluation, evaluate
 from extra_utils.training.optimizer import Moment, Optimizer, learning_rate, new_optimizer
 from extra_utils.utils import pick_samples
 from federal_defense.attacks.hiding import HIDE, Disguise
+from federal_defense.attacks.labels import Poisoned
 from federal_defense.attacks.table import (
     collusions,
     edits_of,
@@ -143,12 +144,13 @@ class Clients:
         """The client as it is in this round, ``samples`` being those of its clients; an attacker's
         labels are edited here."""
         config, dataset, shard = self._config, self._dataset, self._shards[client_id]
-        who, labels = (config, dataset.num_classes, client_id, round_index), dataset.train.labels
-        loader = TrainLoader(dataset, shard, config, poison(labels[shard], *who))
+        labels = dataset.train.labels[shard]
+        who = config, dataset.num_classes, client_id, round_index
+        loader = TrainLoader(dataset, shard, config, poison(labels, *who))
         draws_points = config.eval_points and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
         edits = edits_of("diff", *who, samples)
-        honest = TrainLoader(dataset, shard, config)
+        honest = TrainLoader(dataset, shard, config, Poisoned(labels))
         hides = [(HIDE[name], honest) for name in hiding_of(config, client_id, round_index)]
         return Client(client_id, config, loader, eval_loader, self._observer, edits, hides)
 

@@ -20,7 +20,7 @@ from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
 from extra_utils.run.progress import Observer
 from extra_utils.training.optimizer import Moment, learning_rate
-from federal_defense.attacks import Poisoned
+from federal_defense.attacks.labels import Poisoned
 from get_weight_matrix import class_means
 from my_data_loader import TrainLoader
 from tests.extra_utils.aggregation.test_flat_model import dense

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extra_utils.basics.heartbeat import RankHeartbeat
-from extra_utils.config.keys import AttackConfig
+from extra_utils.config.keys import AttackConfig, Config
+from extra_utils.data.partition import Indices
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
+from extra_utils.my_dataset import Dataset
 from federal_defense.attacks.labels import Poisoned
 from federal_defense.attacks.table import poison
 from my_data_loader import (

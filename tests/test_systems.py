@@ -18,7 +18,7 @@ from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.data.sources import prepare_data
 from extra_utils.model import build_model
 from extra_utils.my_dataset import open_dataset
-from federal_defense.attacks import Poisoned
+from federal_defense.attacks.labels import Poisoned
 from my_data_loader import TrainLoader, make_shards
 from tests.helpers import (
     ROOT,
