@@ -12,11 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from extra_utils.aggregation.collusion import collude
 from extra_utils.aggregation.flat_model import (
     BLOCK,
     FIXED_POINT,
-    LARGEST_DIFF,
     FlatModel,
     to_fixed_point,
 )
@@ -24,13 +22,14 @@ from extra_utils.aggregation.messages import (
     Added,
     Aggregate,
     Array,
+    Collusion,
+    HonestUpdates,
     RoundPlan,
     RoundResult,
     Rule,
     Update,
 )
 from extra_utils.aggregation.reports import ReportRows, report_sizes
-from extra_utils.basics.errors import ClientFailed
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 from extra_utils.model import last_linear
 
@@ -118,7 +117,7 @@ class RuleRound:
         means = self._reports.columns()[1].numpy()  # the rows themselves, not a copy
         updates = KeptUpdates(ranks, self._plan, self._model, own, means)
         for collusion in self._plan.collusions:
-            collude(updates, collusion)
+            updates.collude(collusion)
         aggregate = self._rule(updates, self._state)
         ranks.all_reduce(step := updates.step(aggregate))
         del updates  # which are larger than what follows
@@ -170,12 +169,19 @@ class KeptUpdates:
             slices.update(zip(clients, received, strict=True))
         return slices
 
-    def overwrite(self, clients: list[int], make: Added) -> None:
-        """Puts what is made of each block of the scored differences into these clients' places;
-        their class means follow. Raises ClientFailed as the sum does. All ranks call this."""
+    def collude(self, collusion: Collusion) -> None:
+        """Lets the attack's clients send what it makes of the honest differences, with the class
+        means of that; running statistics stay, and all where nobody is honest. Raises ClientFailed
+        as the sum does. All ranks call this."""
+        clients = [client for client in self.client_ids if client in collusion.clients]
+        honest = HonestUpdates(self, len(clients))
+        if not clients or not honest.is_honest.any():
+            return
+        make = collusion.attack(honest)
         for number, block in self._blocks(0, self._model.scored_blocks):
-            values, place = torch.from_numpy(make(number, block.numpy())), number - self._mine.start
-            check(values, clients[0], self._plan)
+            values = torch.from_numpy(make(block.numpy()[honest.is_honest]))
+            self._plan.check(clients[0], values)
+            place = number - self._mine.start
             for client in clients:
                 self._slices[client][place] = values + self._old[place]
         sent = self._model.layer().numpy() + self.output_layer()  # [n, C, h + 1]
@@ -238,13 +244,5 @@ class KeptUpdates:
 def checked_pieces(update: Update, plan: RoundPlan) -> Iterator[Tensor]:
     """The difference's pieces. Raises ClientFailed where one is not finite or too large."""
     for piece in update.diff.pieces():
-        check(piece, update.client_id, plan)
+        plan.check(update.client_id, piece)
         yield piece
-
-
-def check(piece: Tensor, client_id: int, plan: RoundPlan) -> None:
-    """Raises ClientFailed where a piece of this client's difference does not go into the sum."""
-    low, high = piece.aminmax()
-    largest = max(-low.item(), high.item())
-    if not largest < LARGEST_DIFF:  # NaN is not less than anything
-        raise ClientFailed(plan.explain(client_id, largest, LARGEST_DIFF))

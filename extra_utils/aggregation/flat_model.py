@@ -16,7 +16,6 @@ from extra_utils.model import is_frozen, last_linear, num_parameters
 PIECE = 2**16  # values worked on at a time: two such pieces of float64 fit the second-level cache
 BLOCK = 2**14  # values of a block: what a rule works on. It is part of what fixes a run's bytes
 FIXED_POINT = 2.0**44  # a sum of weighted differences is kept in units of 2^-44
-LARGEST_DIFF = 2.0**18  # so that no sum of them can leave the 64 bits
 
 
 class FlatModel:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from extra_utils.basics.errors import ClientFailed
 from extra_utils.basics.random_streams import Purpose, stream
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from extra_utils.aggregation.flat_model import WeightDiff
 
+LARGEST_DIFF = 2.0**18  # so that no sum of differences can leave the 64 bits
 Array = NDArray[np.float64]
 Draw = Callable[[Purpose, int], Generator]  # the stream of a purpose and number in this round
 State = dict[str, Array]
@@ -29,21 +31,25 @@ Forge = Callable[[Array], Array]  # a block of the honest differences [m, B] to 
 Added = Callable[[int, Array], Array]  # a block's number, and the differences [n, B], to [B]
 
 
-class Honest(Protocol):
-    """A round's m honest differences, as attackers see them."""
+class HonestUpdates:
+    """A round's updates that nobody attacks, as colluding attackers see them."""
 
-    num_clients: int  # n of the round
-    num_attackers: int  # f of them
+    def __init__(self, updates: "Updates", num_attackers: int) -> None:
+        self._updates, self.is_honest = updates, ~updates.is_attacker
+        self.num_clients, self.num_attackers = len(updates.samples), num_attackers
 
     def gram(self, added: Forge) -> Array:
-        """Inner products [m + 1, m + 1] of the honest differences and, last, of ``added``."""
+        """Inner products [m + 1, m + 1] of the differences and, last, of what is ``added``."""
+        gram = self._updates.gram(lambda _, block: added(block[self.is_honest]))
+        seen = np.append(self.is_honest, True)
+        return gram[np.ix_(seen, seen)]
 
 
 class Collusion(NamedTuple):
     """Clients that all send what an attack makes of the round's honest differences."""
 
     clients: list[int]
-    attack: Callable[[Honest], Forge]
+    attack: Callable[[HonestUpdates], Forge]
 
 
 class RoundPlan(NamedTuple):
@@ -57,13 +63,19 @@ class RoundPlan(NamedTuple):
     collusions: Sequence[Collusion] = ()
     draw: Draw = partial(stream, 0)
 
-    def explain(self, client_id: int, largest: float, limit: float) -> str:
-        """Why a difference is too large: training overflows, or an attack makes it so."""
+    def check(self, client_id: int, piece: "Tensor") -> None:
+        """Raises ClientFailed where a piece of this client's difference does not go into the sum:
+        training overflows, or an attack makes it too large."""
+        low, high = piece.aminmax()
+        largest = max(-low.item(), high.item())
+        if largest < LARGEST_DIFF:  # NaN is not less than anything
+            return
         is_attack = self.attack_key and client_id in self.attackers and math.isfinite(largest)
         what = "'s attack is too large" if is_attack else " diverged"
         keys = filter(None, ["" if is_attack else "lr", self.attack_key])
-        found = f"a weight difference is {largest}, must be below {limit:.0f}"
-        return f"client {client_id}{what}: {found}; a smaller {' or '.join(keys)} may help"
+        limit = f"a weight difference is {largest}, must be below {LARGEST_DIFF:.0f}"
+        may_help = f"a smaller {' or '.join(keys)} may help"
+        raise ClientFailed(f"client {client_id}{what}: {limit}; {may_help}")
 
 
 @dataclass(frozen=True)

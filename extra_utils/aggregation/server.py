@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from extra_utils.aggregation.messages import Array, RoundResult, State
+from extra_utils.aggregation.messages import LARGEST_DIFF, Array, RoundResult, State
 from extra_utils.basics.errors import RunFailed
 from extra_utils.config.keys import ChoiceConfig
 from extra_utils.config.values import Decay, Positive
@@ -99,7 +99,7 @@ class Server:
         mean, and where the rule left everybody out all stays as it is. Raises RunFailed where the
         step leaves the range of the sum.
         """
-        from extra_utils.aggregation.flat_model import FIXED_POINT, LARGEST_DIFF, FlatModel
+        from extra_utils.aggregation.flat_model import FIXED_POINT, FlatModel
 
         values = FlatModel(model)
         is_kept = any(report.weight != 0 for report in result.reports)

@@ -68,10 +68,10 @@ class DefenseConfig(ChoiceConfig):
     pre: Literal["nnm", "bucketing"] | None = None
     """in front of the rule: "nnm", each difference becomes the mean of its nearest; "bucketing",
     several at a time become their mean, in an order drawn from the seed (null: nothing)"""
-    pre_f: CountOrZero | None = None
-    """`nnm`: how many attackers are assumed: n - f are near, itself included (null: 1)"""
-    pre_s: Count | None = None
-    """`bucketing`: how many become one (null: 2)"""
+    pre_f: CountOrZero = 1
+    """`nnm`: how many attackers are assumed; n - f are near, itself included"""
+    pre_s: Count = 2
+    """`bucketing`: how many become one"""
 
 
 STEPS = ("optimizer", "schedule", "server")  # keys of an unused choice are warned of
@@ -242,4 +242,6 @@ def to_json(value: Any) -> Any:
         return flat
     if flat.get("fraction") is not None:
         del flat["clients"]  # of the two one is given
+    if "pre" in flat and flat["pre"] is None:
+        del flat["pre_f"], flat["pre_s"]
     return {k: v for k, v in (flat | flat.pop("parameters")).items() if v is not None}

@@ -3,29 +3,20 @@
 A function's first argument says which: `diff` is a piece of its own difference, and comes back
 edited; `honest` are the round's honest differences, of which it makes what its attackers send, each
 the same: a function of a block of them [m, B] to [B]. The keyword-only parameters are its keys.
-
-`direction`: off the mean, against the "deviation" in each coordinate, the "mean" or its "sign"
 """
 
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from extra_utils.aggregation.messages import Array, Forge, Honest
+from extra_utils.aggregation.messages import Array, Forge, HonestUpdates
 from extra_utils.config.values import Positive
 from federal_defense.attacks.labels import Setting
 from federal_defense.two_means import squared_distances
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Direction = Literal["deviation", "mean", "sign"]
-DIRECTIONS: dict[Direction, Forge] = {
-    "deviation": lambda block: -block.std(axis=0),
-    "mean": lambda block: -block.mean(axis=0),
-    "sign": lambda block: -np.sign(block.mean(axis=0)),
-}
 
 
 def sign_flip(diff: "Tensor", setting: Setting, *, factor: Positive = 1.0) -> "Tensor":  # noqa: ARG001
@@ -60,7 +51,7 @@ def scaling(diff: "Tensor", setting: Setting, *, factor: Positive | None = 10.0)
     return diff * (1 / setting.share if factor is None else factor)
 
 
-def alie(honest: Honest, *, z: Positive | None = None) -> Forge:
+def alie(honest: HonestUpdates, *, z: Positive | None = None) -> Forge:
     """a little is enough: the honest mean less z standard deviations, in each coordinate
 
     `z`: how many (null: so many that enough honest clients for a majority lie farther out)
@@ -71,10 +62,10 @@ def alie(honest: Honest, *, z: Positive | None = None) -> Forge:
     supporters = max(1, n // 2 + 1 - f)
     # of two clients none lies nearer, and there is no deviation
     most = NormalDist().inv_cdf(max(n - f - supporters, 0.5) / (n - f)) if z is None else z
-    return lambda block: block.mean(axis=0) - most * block.std(axis=0)
+    return _less_deviations(most)
 
 
-def ipm(honest: Honest, *, eps: Positive = 0.5) -> Forge:  # noqa: ARG001
+def ipm(honest: HonestUpdates, *, eps: Positive = 0.5) -> Forge:  # noqa: ARG001
     """inner product manipulation: the honest mean with its sign turned
 
     `eps`: how often as long it is sent
@@ -84,28 +75,28 @@ def ipm(honest: Honest, *, eps: Positive = 0.5) -> Forge:  # noqa: ARG001
     return lambda block: -eps * block.mean(axis=0)
 
 
-def min_max(honest: Honest, *, direction: Direction = "deviation") -> Forge:
+def min_max(honest: HonestUpdates) -> Forge:
     """off the honest mean until it is as far from one of them as the farthest two are
 
-    Source: Shejwalkar and Houmansadr, NDSS 2021.
+    Against their deviation in each coordinate. Source: Shejwalkar and Houmansadr, NDSS 2021.
     """
-    to_mean, along, squared, between = _distances(honest, direction)
-    return _shifted(direction, _largest(to_mean, along, squared, between.max()).min())
+    to_mean, along, squared, between = _distances(honest)
+    return _less_deviations(_largest(to_mean, along, squared, between.max()).min())
 
 
-def min_sum(honest: Honest, *, direction: Direction = "deviation") -> Forge:
+def min_sum(honest: HonestUpdates) -> Forge:
     """off the honest mean until its squared distances add up to those of the farthest of them
 
-    Source: Shejwalkar and Houmansadr, NDSS 2021.
+    Against their deviation in each coordinate. Source: Shejwalkar and Houmansadr, NDSS 2021.
     """
-    to_mean, along, squared, between = _distances(honest, direction)
+    to_mean, along, squared, between = _distances(honest)
     sums = to_mean.sum(), along.sum(), len(to_mean) * squared, between.sum(axis=1).max()
-    return _shifted(direction, float(_largest(*sums)))
+    return _less_deviations(float(_largest(*sums)))
 
 
-def _distances(honest: Honest, direction: Direction) -> tuple[Array, Array, float, Array]:
-    """norm(mu - d_i)^2 and <mu - d_i, p> [m], norm(p)^2 of the direction p, norm(d_i - d_j)^2."""
-    gram = honest.gram(DIRECTIONS[direction])
+def _distances(honest: HonestUpdates) -> tuple[Array, Array, float, Array]:
+    """norm(mu - d_i)^2 and <mu - d_i, -sigma> [m], norm(sigma)^2, norm(d_i - d_j)^2 [m, m]."""
+    gram = honest.gram(lambda block: -block.std(axis=0))
     inner, along = gram[:-1, :-1], gram[:-1, -1]
     towards = inner.mean(axis=0)  # <mu, d_i>
     to_mean = np.diag(inner) - 2 * towards + towards.mean()
@@ -118,5 +109,6 @@ def _largest(to_mean: Any, along: Any, squared: float, limit: float) -> Array:
     return np.asarray((root - along) / max(squared, 1e-300))
 
 
-def _shifted(direction: Direction, gamma: float) -> Forge:
-    return lambda block: block.mean(axis=0) + gamma * DIRECTIONS[direction](block)
+def _less_deviations(z: float) -> Forge:
+    """mu - z sigma."""
+    return lambda block: block.mean(axis=0) - z * block.std(axis=0)

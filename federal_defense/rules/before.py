@@ -1,11 +1,9 @@
 """What stands in front of a rule, which then sees means of the clients' differences."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Added, Aggregate, Array, Rule, State, Updates
 from extra_utils.basics.errors import WrongKey, show
@@ -27,67 +25,60 @@ class Mixed:
 
     def __init__(self, updates: Updates, matrix: Array) -> None:
         self._updates, self._matrix, self.draw = updates, matrix, updates.draw
-        is_mixed = len(matrix) < len(updates.samples)  # rows are clients no more
-        self.client_ids = list(range(len(matrix))) if is_mixed else updates.client_ids
-        self.num_clients = len(matrix) if is_mixed else updates.num_clients
+        is_by_client = len(matrix) == len(updates.samples)
+        self.client_ids = updates.client_ids if is_by_client else list(range(len(matrix)))
+        self.num_clients = updates.num_clients if is_by_client else len(matrix)
         self.samples: Array = matrix @ updates.samples
+        self.is_attacker = np.zeros(len(matrix), dtype=bool)  # the oracle is refused
 
     @cached_property
     def class_means(self) -> Array:
         return self._matrix @ self._updates.class_means
 
-    @cached_property
-    def is_attacker(self) -> NDArray[np.bool_]:
-        raise AssertionError("the oracle is refused here")
-
     def gram(self, added: Added | None = None) -> Array:
-        m, n = self._matrix.shape
-        mixed = np.eye(m + 1, n + 1, n - m)  # the added row stays as it is
-        mixed[:m, :n] = self._matrix
-        mixed = mixed if added is not None else self._matrix
-        return mixed @ self._updates.gram(added) @ mixed.T
+        ends = np.eye(added is not None)  # the added row stays as it is
+        matrix = np.block(
+            [
+                [self._matrix, np.zeros((len(self._matrix), len(ends)))],
+                [np.zeros((len(ends), self._matrix.shape[1])), ends],
+            ]
+        )
+        return matrix @ self._updates.gram(added) @ matrix.T
 
     def output_layer(self) -> Array:
         return np.tensordot(self._matrix, self._updates.output_layer(), axes=1)
 
 
-def nnm(updates: Updates, f: int) -> Array:
+def nnm(updates: Updates, defense: DefenseConfig) -> Array:
     """Each row [n, n] is the mean of the n - f nearest differences, itself included.
 
     Source: Allouah et al., AISTATS 2023.
     """
     squared = squared_distances(updates.gram())
-    nearest = np.argsort(squared, axis=1, kind="stable")[:, : len(squared) - f]
+    nearest = np.argsort(squared, axis=1, kind="stable")[:, : len(squared) - defense.pre_f]
     matrix = np.zeros_like(squared)
     np.put_along_axis(matrix, nearest, 1 / nearest.shape[1], axis=1)
     return matrix
 
 
-def bucketing(updates: Updates, s: int) -> Array:
+def bucketing(updates: Updates, defense: DefenseConfig) -> Array:
     """Each row [n / s, n] is the mean of the next s clients in an order drawn for the round.
 
     Source: Karimireddy et al., ICLR 2022.
     """
     n = len(updates.samples)
+    matrix = np.zeros((num_after(defense, n), n))
     order = updates.draw(Purpose.BUCKETS, 0).permutation(n)
-    matrix = np.zeros((-(-n // s), n))
-    matrix[np.arange(n) // s, order] = 1
+    matrix[np.arange(n) // defense.pre_s, order] = 1
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 
-def with_pre(rule: Rule, defense: DefenseConfig) -> Rule:
-    """The rule behind what the config puts in front of it."""
-    if defense.pre is None:
-        return rule
-    kind, number = (nnm, assumed(defense)) if defense.pre == "nnm" else (bucketing, size(defense))
-    return partial(on_means, rule=rule, matrix_of=lambda updates: kind(updates, number))
+MATRICES = {"nnm": nnm, "bucketing": bucketing}
 
 
-def on_means(
-    updates: Updates, state: State, *, rule: Rule, matrix_of: Callable[[Updates], Array]
-) -> Aggregate:
+def on_means(updates: Updates, state: State, *, rule: Rule, defense: DefenseConfig) -> Aggregate:
     """What the rule makes of the means, in terms of the clients."""
-    matrix = matrix_of(updates)
+    matrix = MATRICES[defense.pre or ""](updates, defense)
     found = rule(Mixed(updates, matrix), state)
     weights = found.weights @ matrix
     factors = (found.weights * found.factors) @ matrix / np.maximum(weights, 1e-300)
@@ -97,19 +88,15 @@ def on_means(
     return replace(found, weights=weights, factors=factors, flagged=flagged, per_coordinate=outer)
 
 
-def check_pre(defense: DefenseConfig, n: int) -> int:
-    """How many differences n clients are behind it. Raises WrongKey where that cannot be."""
+def check_pre(defense: DefenseConfig, n: int) -> None:
+    """Raises WrongKey where what is in front of the rule does not go with it, or with n clients."""
     if defense.pre is not None and defense.name in SINGLES_OUT[defense.pre]:
         why = f"{defense.name} singles out clients, which {defense.pre} has mixed"
         raise WrongKey("defense.pre", f"got {show(defense.pre)}; {why}")
-    if defense.pre == "nnm" and n <= assumed(defense):
-        raise WrongKey("defense.pre_f", f"nnm needs n > pre_f, got n={n}, pre_f={assumed(defense)}")
-    return -(-n // size(defense)) if defense.pre == "bucketing" else n
+    if defense.pre == "nnm" and n <= defense.pre_f:
+        raise WrongKey("defense.pre_f", f"nnm needs n > pre_f, got n={n}, pre_f={defense.pre_f}")
 
 
-def assumed(defense: DefenseConfig) -> int:
-    return 1 if defense.pre_f is None else defense.pre_f
-
-
-def size(defense: DefenseConfig) -> int:
-    return defense.pre_s or 2
+def num_after(defense: DefenseConfig, n: int) -> int:
+    """How many differences the rule is given."""
+    return -(-n // defense.pre_s) if defense.pre == "bucketing" else n

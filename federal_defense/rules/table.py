@@ -18,7 +18,7 @@ from extra_utils.training.optimizer import OPTIMIZERS, SCHEDULES
 from federal_defense.attacks.table import ATTACKS
 from federal_defense.class_mean import class_mean
 from federal_defense.rules import compared, differences, output_layer
-from federal_defense.rules.before import check_pre, with_pre
+from federal_defense.rules.before import check_pre, num_after, on_means
 
 Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
 
@@ -85,7 +85,8 @@ def check_bounds(config: Config) -> None:
 
 def check_n(defense: DefenseConfig, n: int) -> None:
     """A WrongKey where the rule's theorem, or what stands before it, does not cover n clients."""
-    seen = {"n": check_pre(defense, n), **defense.parameters}
+    check_pre(defense, n)
+    seen = {"n": num_after(defense, n), **defense.parameters}
     for bound, holds in BOUNDS.get(defense.name, []):
         if not holds(seen["n"], defense.parameters):
             got = ", ".join(f"{key}={value}" for key, value in seen.items())
@@ -110,4 +111,5 @@ def warn_of_attackers(config: Config) -> str:
 
 def rule_of(defense: DefenseConfig) -> Rule:
     """The rule with its parameters, behind what stands in front of it."""
-    return with_pre(partial(DEFENSES[defense.name], **defense.parameters), defense)
+    rule = partial(DEFENSES[defense.name], **defense.parameters)
+    return rule if defense.pre is None else partial(on_means, rule=rule, defense=defense)
