@@ -194,6 +194,28 @@ def test_sample_rows_show_attackers_with_their_flipped_labels() -> None:
     assert np.array_equal(rows["client 0"][1], rows["client 0"][2])
 
 
+def test_one_scaled_client_replaces_the_global_model_under_client_sampling_too() -> None:
+    """w + sum of p_i d_i is its local model, but for what the others move: here nothing."""
+    dataset, clients = make_dataset(num_train=90), [1, 4]
+    attack = AttackConfig(name="scaling", clients=clients, parameters={"factor": None})
+    config = replace(CONFIG, num_clients=6, clients_per_round=3, partition="quantity", alpha=1.0)
+    attacked = replace(config, attack=[attack])
+    for round_index in range(1, 30):
+        model = build_model(config, dataset)
+        plain, scaled = (make_clients(own, dataset) for own in (config, attacked))
+        samples = scaled.plan(round_index, 1).samples
+        if len(set(clients) & set(samples)) != 1:
+            continue
+        (own,) = set(clients) & set(samples)
+        update = scaled.make(own, round_index, samples).local_train(model, round_index)
+        step = samples[own] / sum(samples.values()) * dense(update.diff)
+        local = plain.make(own, round_index).local_train(model, round_index)
+        assert torch.allclose(step, dense(local.diff), rtol=0, atol=1e-6)
+        assert samples[own] / sum(samples.values()) < 0.9
+        return
+    raise AssertionError("no round had one attacker")
+
+
 def test_a_rank_is_seen_in_its_round_and_with_the_client_that_it_trains() -> None:
     """Of two ranks the second has no client in some rounds; between clients nobody has one."""
     config, dataset = replace(CONFIG, clients_per_round=1, world_size=3), make_dataset()

@@ -31,6 +31,31 @@ CASES = {
             "defense": {"name": "median"},
         },
     ),
+    "attackers hide or see the others, behind nnm, with a memory, batch norm": (
+        "norm",
+        {
+            "num_clients": 6,
+            "attack": [
+                {"name": "label_flip", "clients": [1], "hide": "class_mean"},
+                {"name": "alie", "clients": [2, 4], "z": 1.5},
+                {"name": "scaling", "clients": [1], "factor": None, "start_round": 2},
+            ],
+            "defense": {"name": "centered_clipping", "tau": 1.0, "steps": 2, "pre": "nnm"},
+        },
+    ),
+    "attackers drawn in each round see the others, behind buckets, with noise": (
+        "net",
+        {
+            "num_clients": 7,
+            "clients_per_round": 5,
+            "attack": {"name": "min_sum", "fraction": 0.4, "sample_clients": "each_round"},
+            "defense": {"name": "norm_clipping", "sigma": 0.001, "pre": "bucketing"},
+        },
+    ),
+    "attackers see the others under the mean": (
+        "net",
+        {"num_clients": 5, "attack": {"name": "ipm", "clients": [0, 3], "every": 2}},
+    ),
     "dropout": ("net", {"num_clients": 4, "model_name": "mnist_net"}),
     "iid, sampled, no attack, batch norm": ("norm", {"num_clients": 6, "clients_per_round": 3}),
 }

@@ -210,3 +210,94 @@ def test_the_backdoor_that_is_tested_is_the_one_that_was_taught() -> None:
     ]
     assert backdoor_of(replace(CONFIG, attack=[ATTACK])) is None
     assert backdoor_of(replace(CONFIG, attack=None)) is None
+
+
+def test_several_attacks_edit_labels_in_their_order_and_then_differences() -> None:
+    flip = AttackConfig(name="label_flip", clients=[2, 3], parameters={"source": 4, "target": 9})
+    double = AttackConfig(name="scaling", clients=[2], parameters={"factor": 2.0})
+    noise = AttackConfig(name="sign_flip", clients=[2], parameters={"factor": 3.0})
+    config = replace(CONFIG, attack=[noise, ATTACK, double, flip])
+    found = poison(LABELS, config, 10, 2, 1)
+    assert found.labels.tolist() == [0, 9, 9, 9, 9]  # 1 -> 4, then 4 -> 9
+    assert found.edited_labels == 3
+    assert labels_of(replace(config, attack=[flip, ATTACK]), 2, 1).tolist() == [0, 4, 9, 4, 9]
+    assert labels_of(config, 3, 1).tolist() == [0, 1, 9, 1, 9]
+    diff = torch.tensor([1.0], dtype=torch.float64)
+    for edit in edits_of("diff", config, 10, 2, 1):
+        diff = edit(diff)
+    assert diff.tolist() == [-6.0]
+    assert [config.attackers(1), config.num_attackers] == [{2, 3}, 2]
+    assert size_key(config) == "attack.factor"
+
+
+def test_each_of_several_attacks_draws_for_itself() -> None:
+    drawn = AttackConfig(name="random_label", clients=[2])
+    stamps = AttackConfig(
+        name="backdoor", clients=[2], parameters={"target": 0, "share": 0.5, "size": 3}
+    )
+    labels = np.ones(500, dtype=np.int64)
+    alone, behind, again = (
+        poison(labels, replace(CONFIG, attack=attacks), 10, 2, 1)
+        for attacks in ([stamps], [drawn, stamps], [stamps, stamps])
+    )
+    ((first, _),), ((second, _),) = alone.stamps, behind.stamps
+    assert not np.array_equal(first, second)
+    (one, _), (other, _) = again.stamps
+    assert np.array_equal(one, first)
+    assert 200 < (one ^ other).sum() < 300  # as two draws that have nothing to do with each other
+    images = again.stamped(np.zeros((500, 4, 4, 1), dtype=np.uint8), np.arange(500))
+    assert np.array_equal(images.any(axis=(1, 2, 3)), one | other)
+
+
+def test_the_parts_of_a_distributed_backdoor_are_disjoint_and_make_up_the_whole() -> None:
+    own = AttackConfig(
+        name="dba", clients=[1, 2, 5], parameters={"target": 7, "share": 1.0, "size": 4}
+    )
+    config = replace(CONFIG, attack=[own])
+    blank = np.zeros((5, 8, 8, 1), dtype=np.uint8)
+    parts = [
+        poison(LABELS, config, 10, c, 1).stamped(blank.copy(), np.arange(5)) for c in (1, 2, 5)
+    ]
+    assert [(part[0] > 0).sum() for part in parts] == [6, 5, 5]
+    assert sum(part[0].astype(int) for part in parts).max() == 255  # no pixel twice
+    found = backdoor_of(config)
+    assert found is not None
+    stamp, target = found
+    assert target == 7
+    assert np.array_equal(stamp(blank), sum(parts))
+    assert set(labels_of(config, 5, 1)) == {7}
+    # of more attackers than pixels each has one, and some the same
+    small = [with_patch(blank, 1, (number, 3)) for number in range(3)]
+    assert all((part[0] > 0).sum() == 1 for part in small)
+    assert np.array_equal(with_patch(blank, 10**9), np.full_like(blank, 255))
+
+
+def test_without_a_factor_scaling_makes_up_for_the_others_share() -> None:
+    own = AttackConfig(name="scaling", clients=[1, 2, 5], parameters={"factor": None})
+    config = replace(CONFIG, attack=[own])
+    samples = {1: 30, 2: 10, 4: 40, 7: 80}  # 5 sits out
+    (edit,) = edits_of("diff", config, 10, 2, 1, samples)
+    assert edit(torch.ones(1, dtype=torch.float64)).tolist() == [160 / 40]
+
+
+def test_an_attack_may_end_and_come_only_every_few_rounds() -> None:
+    config = replace(CONFIG, attack=[replace(ATTACK, start_round=2, end_round=8, every=3)])
+    assert [n for n in range(1, 13) if config.attackers(n)] == [2, 5, 8]
+    forever = replace(CONFIG, attack=[replace(ATTACK, start_round=2, every=3)])
+    assert [n for n in range(1, 13) if forever.attackers(n)] == [2, 5, 8, 11]
+    once = replace(CONFIG, attack=[replace(ATTACK, start_round=2, end_round=2)])
+    assert [n for n in range(1, 13) if once.attackers(n)] == [2]
+
+
+def test_attackers_may_be_drawn_anew_in_each_round() -> None:
+    own = replace(ATTACK, fraction=0.2, sample_clients="each_round", start_round=2)
+    config = with_drawn_attackers(replace(CONFIG, attack=[own]))
+    assert config.attacks == [own]  # nobody is named
+    draws = [config.attackers(n) for n in range(1, 30)]
+    assert draws[0] == set()
+    assert all(len(draw) == 4 for draw in draws[1:])
+    assert set().union(*draws) == set(range(20))
+    assert draws == [config.attackers(n) for n in range(1, 30)]
+    assert config.num_attackers == 4
+    both = replace(CONFIG, attack=[own, replace(own, name="scaling")])
+    assert both.attackers(3) == config.attackers(3)  # the same share is the same clients

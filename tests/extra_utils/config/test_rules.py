@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,10 +30,11 @@ def flip(clients: list[int], fraction: float | None = None, **parameters: Any) -
         {"model_name": "resnet18", "weights": "imagenet"},
         {"model_name": "net", "weights": "a.pth"},
         {"syncBN": True, "world_size": 2, "num_clients": 2, "clients_per_round": 2},
-        {"attack": flip([0, 2])},
-        {"attack": flip([])},
-        {"attack": flip([7], fraction=0.5)},  # the clients are drawn, not those
-        {"attack": AttackConfig(name="gaussian", parameters={"sigma": 1.0})},
+        {"attack": [flip([0, 2])]},
+        {"attack": [flip([])]},
+        {"attack": [flip([1]), replace(flip([1]), start_round=3, end_round=3)]},
+        {"attack": [flip([7], fraction=0.5)]},  # the clients are drawn, not those
+        {"attack": [AttackConfig(name="gaussian", parameters={"sigma": 1.0})]},
         {"name": "a b.c"},
     ],
 )
@@ -49,10 +51,12 @@ def test_what_just_holds_is_taken(keys: dict[str, Any]) -> None:
         ({"syncBN": True, "world_size": 2, "num_clients": 3}, "syncBN"),
         ({"syncBN": True, "world_size": 2, "num_clients": 2, "clients_per_round": 1}, "syncBN"),
         ({"syncBN": True, "world_size": 1, "num_clients": 2, "clients_per_round": 1}, "syncBN"),
-        ({"attack": flip([3])}, "attack.clients"),
-        ({"attack": flip([1, 1])}, "attack.clients"),
-        ({"attack": flip([1], source=4)}, "attack.target"),
-        ({"attack": flip([1], source=0, target=0)}, "attack.target"),
+        ({"attack": [flip([3])]}, "attack.clients"),
+        ({"attack": [flip([1, 1])]}, "attack.clients"),
+        ({"attack": [flip([1], source=4)]}, "attack.target"),
+        ({"attack": [flip([1], source=0, target=0)]}, "attack.target"),
+        ({"attack": [flip([1]), flip([3])]}, "attack.clients"),
+        ({"attack": [replace(flip([1]), start_round=3, end_round=2)]}, "attack.end_round"),
         ({"name": " a"}, "name"),
         ({"name": "a."}, "name"),
         ({"name": "a/b"}, "name"),

@@ -60,8 +60,23 @@ def test_a_target_without_effect_does_not_hide_the_attack(
 ) -> None:
     attack = {"name": "label_flip", "clients": [2], "source": "all", "target": 99}
     run = read_run(copy_run(finished_run, tmp_path / "all", attack=attack))
-    assert run.config["attack"]["clients"] == [2]
+    assert [own["clients"] for own in run.config["attack"]] == [[2]]
     assert run.attacked is None
+
+
+def test_of_several_attacks_the_first_with_classes_is_drawn_and_all_are_said(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    attacks = [
+        {"name": "scaling", "fraction": 0.5},
+        {"name": "label_flip", "clients": [2, 0], "source": 3, "target": 0},
+    ]
+    run = read_run(copy_run(finished_run, tmp_path / "both", attack=attacks))
+    names = run.run["class_names"]
+    assert run.attacked == (names[3], names[0])
+    flip = f"attack label_flip ({names[3]} → {names[0]}) by client 0, 2"
+    assert f"attack scaling by drawn clients, {flip}" in run.setting
+    assert read_run(copy_run(finished_run, tmp_path / "none", attack=None)).attacked is None
 
 
 def test_many_clients_are_a_band_and_arrows(
