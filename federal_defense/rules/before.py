@@ -36,13 +36,10 @@ class Mixed:
         return self._matrix @ self._updates.class_means
 
     def gram(self, added: Added | None = None) -> Array:
-        ends = np.eye(added is not None)  # the added row stays as it is
-        matrix = np.block(
-            [
-                [self._matrix, np.zeros((len(self._matrix), len(ends)))],
-                [np.zeros((len(ends), self._matrix.shape[1])), ends],
-            ]
-        )
+        m, n = self._matrix.shape
+        matrix = np.eye(m + 1, n + 1, n - m)  # an added row stays as it is
+        matrix[:m, :n] = self._matrix
+        matrix = self._matrix if added is None else matrix
         return matrix @ self._updates.gram(added) @ matrix.T
 
     def output_layer(self) -> Array:

@@ -270,6 +270,9 @@ def test_equal_updates_come_back_unchanged(name: str) -> None:
         ("trimmed_mean", 4, {"beta": 0.5}, "trimmed_mean needs beta < 1/2, got n=4, beta=0.5"),
         # rounding makes 2 of 4 of what is a little less than a half
         ("trimmed_mean", 4, {"beta": 0.5 - 1e-10}, r"trimmed_mean needs n > 2 floor\(beta n\)"),
+        ("bulyan", 10, {"f": 2}, "bulyan needs n >= 4f\\+3, got n=10, f=2"),
+        ("fltrust", 1, {}, "fltrust needs n >= 2, got n=1"),
+        ("rlr", 3, {"theta": 4}, "rlr needs theta <= n, got n=3, theta=4"),
         ("tolpegin", 2, {}, "tolpegin needs n >= 3, got n=2"),
         ("foolsgold", 1, {}, "foolsgold needs n >= 2, got n=1"),
         ("lfighter", 2, {}, "lfighter needs n >= 3, got n=2"),
@@ -294,6 +297,9 @@ def test_what_a_theorem_does_not_cover_is_refused_with_the_bound(
         ("multi_krum", 5, {"f": 1, "m": 4}),
         ("trimmed_mean", 5, {"beta": 0.4}),
         ("trimmed_mean", 1, {"beta": 0.49}),
+        ("bulyan", 11, {"f": 2}),
+        ("fltrust", 2, {}),
+        ("rlr", 4, {"theta": 4}),
         ("foolsgold", 2, {}),
         ("tolpegin", 3, {}),
         ("lfighter", 3, {}),
@@ -315,6 +321,7 @@ def test_what_a_theorem_just_covers_is_taken(name: str, n: int, parameters: dict
         ("class_mean", {}, 4),
         ("krum", {"f": 3}, 3),
         ("multi_krum", {"f": 2}, 2),
+        ("bulyan", {"f": 1}, 1),
         ("trimmed_mean", {"beta": 0.4}, 3),
     ],
 )
