@@ -100,3 +100,44 @@ def test_a_rule_that_leaves_nobody_out_is_the_mean_to_the_byte(
                            partition="dirichlet", eval_points=0)  # fmt: skip
         models.append((run_dir / "model.pth").read_bytes())
     assert models[0] == models[1]
+
+
+def test_attackers_that_see_the_others_send_the_same_under_the_mean_too(
+    tmp_path: Path, data_path: Path
+) -> None:
+    attack = {"name": "alie", "clients": [1, 3], "z": 2.0, "start_round": 2}
+    run_dir = run_tiny(tmp_path, data_path, attack=attack, num_clients=4, global_epochs=2,
+                       eval_points=0)  # fmt: skip
+    rows = read_rows(run_dir, "client")
+    for number in (1, 2):
+        means = [row["class_mean"] for row in rows if row["round"] == number]
+        assert (means[1] == means[3]) == (number == 2)
+        assert means[0] not in means[1:]
+    attackers = [(row["round"], row["client"]) for row in rows if row["attacker"]]
+    assert attackers == [(2, 1), (2, 3)]
+
+
+def test_what_stands_in_front_of_the_mean_changes_who_counts(
+    tmp_path: Path, data_path: Path
+) -> None:
+    defense = {"name": "mean", "pre": "nnm", "pre_f": 2}
+    run_dir = run_tiny(tmp_path, data_path, num_clients=5, global_epochs=1, defense=defense,
+                       eval_points=0)  # fmt: skip
+    weights = [row["weight"] for row in read_rows(run_dir, "client")]
+    assert sum(weights) == pytest.approx(1)
+    counted = [weight * 15 for weight in weights]  # in how many of five means of three it is
+    assert counted == pytest.approx([round(number) for number in counted])
+    assert len(set(map(round, counted))) > 1
+
+
+def test_scaling_without_a_factor_is_scaling_by_the_number_of_equal_clients(
+    tmp_path: Path, data_path: Path
+) -> None:
+    models = []
+    for number, factor in enumerate((None, 3.0, 2.0)):
+        attack = {"name": "scaling", "clients": [1], "factor": factor}
+        (folder := tmp_path / str(number)).mkdir()
+        run_dir = run_tiny(folder, data_path, attack=attack, num_train=120, global_epochs=1,
+                           eval_points=0)  # fmt: skip
+        models.append((run_dir / "model.pth").read_bytes())
+    assert models[0] == models[1] != models[2]

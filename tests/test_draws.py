@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from client import sample_rows
+from extra_utils.basics.random_streams import Purpose
 from extra_utils.config.keys import AttackConfig
 from extra_utils.data.sources import prepare_data
 from extra_utils.data.synthetic import make_synthetic
@@ -54,6 +55,11 @@ def noise() -> list[int]:
     config = replace(CONFIG, attack=[attacked("gaussian", sigma=1.0)])
     (attack,) = edits_of("diff", config, 10, 1, 2)
     return [round(1000 * value) for value in attack(torch.zeros(4).double()).tolist()]
+
+
+def in_round(purpose: Purpose) -> list[int]:
+    draw = make_clients(CONFIG, DATASET).plan(2, 1).draw
+    return [round(1000 * value) for value in draw(purpose, 1).standard_normal(3)]
 
 
 def shown_images() -> list[int]:
@@ -100,6 +106,8 @@ PINNED: dict[str, tuple[Callable[[], list[int]], list[int]]] = {
     "training": (trained_on, [170, 58, 162, 143]),
     "random labels": (random_labels, [9, 5, 4, 9, 4, 7]),
     "noise": (noise, [958, 835, 436, 1118]),
+    "noise of a rule": (lambda: in_round(Purpose.NOISE), [-489, 618, 1142]),
+    "buckets": (lambda: in_round(Purpose.BUCKETS), [805, -139, 934]),
     "shown images": (shown_images, [10, 55, 143, 25]),
     "synthetic pixels": (synthetic_pixels, [108, 0, 137, 120, 0, 155]),
     "start weights": (start_weights, [20, -42, -92, -24]),

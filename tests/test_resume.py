@@ -80,6 +80,22 @@ def test_a_run_goes_on_with_another_world_size(undisturbed: Path, tmp_path: Path
     assert (config["world_size"], config["num_clients"]) == (2, 4)
 
 
+def test_a_run_goes_on_from_the_step_that_its_rule_remembers(
+    tmp_path: Path, data_path: Path
+) -> None:
+    config = write_config(
+        tmp_path, data_path=str(data_path), num_train=600, global_epochs=3, local_epochs=1,
+        defense={"name": "centered_clipping", "tau": 0.5},
+    )  # fmt: skip
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert run_main(f"--config={config}", f"--run_dir={whole}").returncode == 0
+    assert (
+        run_main(f"--config={config}", f"--run_dir={halves}", "--global_epochs=2").returncode == 0
+    )
+    assert run_main(f"--resume={halves}", "--global_epochs=3", "--world_size=2").returncode == 0
+    assert_equal_runs(halves, whole)
+
+
 @pytest.mark.slow
 def test_a_finished_run_says_so_and_can_be_lengthened(undisturbed: Path, tmp_path: Path) -> None:
     short = tmp_path / "short"
