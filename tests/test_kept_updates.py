@@ -134,3 +134,34 @@ def test_the_blocks_way_is_the_dense_way(tmp_path: Path) -> None:
         places = np.arange(0, len(flat), 101)[: len(values)]
         inside = places < len(expected)
         assert np.allclose(values[inside], expected[places[inside]], atol=1e-9), name
+
+
+def clip_twice(ranks: Ranks) -> list[Any]:
+    """Two rounds of centered clipping, of which the second begins where the first ended."""
+    torch.manual_seed(0)
+    model, locals_ = Small(), [Small() for _ in range(3)]
+    rule = rule_of(make_config("centered_clipping", 3, tau=0.5).defense)
+    aggregation = RuleRound(model, 0, rule, {})
+    found: list[Any] = []
+    for _ in range(2):
+        plan = make_plan(dict.fromkeys(range(3), 4), ranks.world_size)
+        aggregation.begin(plan)
+        for client in plan.shares[ranks.rank]:
+            aggregation.add(make_update(client, 4, locals_[client], model))
+        result = aggregation.reduce(ranks)
+        found.append([result.total.tolist(), result.rule["step"].tolist()])
+    rows = [torch.cat(list(WeightDiff(own, model).local.scored)) for own in locals_]
+    before = torch.cat(FlatModel(model).scored).double()
+    return [*found, [(row.double() - before).tolist() for row in rows]]
+
+
+def test_a_rule_remembers_the_last_rounds_step(tmp_path: Path) -> None:
+    for first, second, rows in run_distributed(clip_twice, 2, tmp_path):
+        diffs, step = np.array(rows), np.zeros(len(rows[0]))
+        for total, remembered in (first, second):
+            gaps = diffs - step
+            lengths = np.linalg.norm(gaps, axis=1, keepdims=True)
+            step = step + (np.minimum(1, 0.5 / lengths) * gaps).mean(axis=0)
+            assert np.allclose(np.array(total)[: len(step)] / FIXED_POINT, step, atol=1e-9)
+            assert remembered == (np.array(total)[: len(step)] / FIXED_POINT).tolist()
+        assert np.abs(step).max() > 0
