@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
 
 def start(arguments: Arguments, launcher: Launcher) -> None:
     """One run; or, where a key has several values, one of each combination and a comparison."""
-    if sweep := read_sweep(arguments, TABLES):
+    if sweep := read_sweep(arguments):
         compare_all(sweep, arguments, launcher, lambda _: "")
     else:
         federate(arguments, launcher)

@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
 
 def benchmark(arguments: Arguments, launcher: Launcher) -> None:
-    if not (sweep := read_sweep(arguments, TABLES)):
+    if not (sweep := read_sweep(arguments)):
         raise ConfigError("command line: config: must be a sweep, with lists of values")
     plan = make_plan(sweep)
     compare_all(plan.sweep, arguments, launcher, lambda folder: publish(plan, folder))

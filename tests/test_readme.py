@@ -70,7 +70,7 @@ def refusal_of_main(arguments: list[str]) -> str:
         return ""
     try:
         given = parse_arguments(arguments)
-        if not given.resume and (sweep := read_sweep(given, TABLES)):
+        if not given.resume and (sweep := read_sweep(given)):
             baseline_of(sweep, given.baseline)
         elif not given.resume:
             read_config(given, TABLES)
@@ -101,7 +101,7 @@ def refusal_of_module(module: str, *arguments: str) -> str:
         if word.startswith("--") and word.split("=")[0] not in files[0].read_text(encoding="utf-8"):
             return f"{module} does not know {word}"
     if module == "federal_defense.benchmark":
-        sweep = read_sweep(parse_arguments(arguments), TABLES)
+        sweep = read_sweep(parse_arguments(arguments))
         assert sweep
         make_plan(sweep)
     return ""

@@ -6,13 +6,13 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 from extra_utils.basics.errors import ConfigError, show
 from extra_utils.config import reader
-from extra_utils.config.keys import HINTS, KINDS, hints_of
-from extra_utils.config.reader import COMMAND_LINE, EITHER, SWEEP, Arguments, Tables, parameters_of
-from extra_utils.config.values import UNIONS, Count, Json, check_value, read_json
+from extra_utils.config.keys import HINTS
+from extra_utils.config.reader import COMMAND_LINE, EITHER, SWEEP, Arguments
+from extra_utils.config.values import Count, Json, check_value, read_json
 
 FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of it
 MANY_RUNS = 1000  # more than these are not started by mistake
@@ -45,12 +45,12 @@ class Sweep(NamedTuple):
         return alone | {SWEEP: lists}
 
 
-def read_sweep(arguments: Arguments, tables: Tables) -> Sweep | None:
+def read_sweep(arguments: Arguments) -> Sweep | None:
     """None where this is one run. Raises ConfigError where the lists are wrong."""
     folder, given = arguments.resume, arguments.config or reader.DEFAULT_CONFIG
     path = Path(given) if folder is None else Path(folder, FILE_NAME)
     own = read_json(path).get(SWEEP) if folder is None or path.is_file() else None
-    typed = {key: values_of(key, text, tables) for key, text in arguments.overrides.items()}
+    typed = {key: values_of(key, text) for key, text in arguments.overrides.items()}
     if own is None and (folder is not None or all(len(values) == 1 for values in typed.values())):
         for key in reader.OF_SWEEPS:
             if getattr(arguments, key) is not None:
@@ -91,30 +91,18 @@ def baseline_of(sweep: Sweep, given: str | None) -> Part | None:
     return next(iter(found.values()), None) if given is None else found[given]
 
 
-def values_of(key: str, text: str, tables: Tables) -> list[Any]:
-    """What the command line gives a key, split at commas unless its value may have such itself."""
-    if "," not in text or _has_commas(key, tables):
+def values_of(key: str, text: str) -> list[Any]:
+    """What the command line gives a key, split at commas unless it takes free text."""
+    if "," not in text or HINTS.get(key) in (str, str | None):
         return [reader.parse_value(key, text)]
     values = reader.parse_value(key, f"[{text}]")
-    if isinstance(values, list):  # as JSON, in which an object has commas of its own
+    if isinstance(values, list):  # as JSON, in which a list or an object has commas of its own
         return values
     pieces = [text] if re.search(r'[{["]', text) else [piece.strip() for piece in text.split(",")]
     if not all(pieces):
         got = f"got {show(text)}, must have a value on both sides of each comma"
         raise ConfigError(f"{COMMAND_LINE}: {key}: {got}")
     return [reader.parse_value(key, piece) for piece in pieces]
-
-
-def _has_commas(key: str, tables: Tables) -> bool:
-    """Whether a comma may be part of the key's value."""
-    outer, _, inner = key.partition(".")
-    hints = [HINTS.get(key)]
-    if outer in KINDS and inner not in ("", "name"):
-        common = {inner: (hint, None) for inner, hint in hints_of(KINDS[outer]).items()}
-        places = [common, *map(parameters_of, tables[outer].values())]
-        hints = [place[inner][0] for place in places if inner in place]
-    members = [get_args(hint) if get_origin(hint) in UNIONS else (hint,) for hint in hints]
-    return any(hint is str or get_origin(hint) is list for each in members for hint in each)
 
 
 def _absolute(key: str, value: Any) -> Any:

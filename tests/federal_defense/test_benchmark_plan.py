@@ -26,7 +26,7 @@ SWEPT: dict[str, Any] = {
 
 
 def make(path: Path, *options: str) -> Plan:
-    sweep = read_sweep(parse_arguments([f"--config={path}", *options]), TABLES)
+    sweep = read_sweep(parse_arguments([f"--config={path}", *options]))
     assert sweep is not None
     return make_plan(sweep)
 

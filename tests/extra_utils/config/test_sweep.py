@@ -10,7 +10,7 @@ import pytest
 
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.reader import parse_arguments, read_choice
-from extra_utils.config.sweep import Sweep, baseline_of, read_sweep, text_of
+from extra_utils.config.sweep import Sweep, baseline_of, read_sweep, text_of, values_of
 from federal_defense.rules.table import TABLES
 
 TRIMMED = {"name": "trimmed_mean", "beta": 0.4}
@@ -20,7 +20,7 @@ FLIP = {"name": "label_flip", "clients": [2]}
 def read(folder: Path, *options: str, **keys: Any) -> Sweep | None:
     path = folder / "c.json"
     path.write_text(json.dumps({"type": "synthetic"} | keys))
-    return read_sweep(parse_arguments([f"--config={path}", *options]), TABLES)
+    return read_sweep(parse_arguments([f"--config={path}", *options]))
 
 
 def found(folder: Path, *options: str, **keys: Any) -> Sweep:
@@ -149,7 +149,7 @@ def test_stored_it_is_a_config_that_means_the_same_elsewhere(
     }
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "sweep.json").write_text(json.dumps(stored))
-    again = read_sweep(parse_arguments([f"--resume={tmp_path / 's'}", "--jobs=3"]), TABLES)
+    again = read_sweep(parse_arguments([f"--resume={tmp_path / 's'}", "--jobs=3"]))
     assert again is not None
     assert [own.choice["lr"] for own in again.combinations] == 4 * [0.5]
 
@@ -163,3 +163,13 @@ def test_stored_it_is_a_config_that_means_the_same_elsewhere(
 )  # fmt: skip
 def test_a_value_in_a_folders_name(value: object, text: str) -> None:
     assert text_of(value) == text
+
+
+def test_lists_have_commas_of_their_own() -> None:
+    assert values_of("attack.clients", "[0,1],[2]") == [[0, 1], [2]]
+    assert values_of("attack.clients", "[0,1]") == [[0, 1]]
+    both = '[{"name": "dba"}, {"name": "scaling"}]'
+    assert values_of("attack", both) == [[{"name": "dba"}, {"name": "scaling"}]]
+    assert values_of("attack", both + ",null") == [[{"name": "dba"}, {"name": "scaling"}], None]
+    assert values_of("attack.hide", "null,class_mean") == [None, "class_mean"]
+    assert values_of("comment", "[0],[1]") == ["[0],[1]"]

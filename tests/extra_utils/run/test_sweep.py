@@ -32,7 +32,7 @@ def prepare(_config: Config, _places: Places) -> Path:
 def plan(folder: Path, *options: str, **keys: Any) -> tuple[Sweep, list[Planned]]:
     path = folder / "c.json"
     path.write_text(json.dumps({"type": "synthetic", "output_dir": str(folder / "runs")} | keys))
-    sweep = read_sweep(parse_arguments([f"--config={path}", *options]), TABLES)
+    sweep = read_sweep(parse_arguments([f"--config={path}", *options]))
     assert sweep is not None
     return sweep, plan_runs(sweep, TABLES, check, prepare)
 
