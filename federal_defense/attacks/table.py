@@ -30,13 +30,11 @@ SIZES = ("factor", "sigma", "z", "eps")  # parameters of how large a difference 
 
 def with_drawn_attackers(config: Config) -> Config:
     """The config with `fraction` replaced by the clients that the seed draws for it."""
-    drawn = [
-        replace(attack, fraction=None, clients=config.attackers_of(attack, attack.start_round))
-        if attack.fraction is not None and attack.sample_clients is None
-        else attack
-        for attack in config.attacks
-    ]
-    return replace(config, attack=drawn or None)
+    attacks = list[AttackConfig]()
+    for own in config.attacks:
+        drawn = replace(own, fraction=None, clients=config.attackers_of(own, own.start_round))
+        attacks.append(own if own.sample_clients else drawn)
+    return replace(config, attack=attacks or None)
 
 
 def poison(
@@ -67,9 +65,8 @@ def edits_of(
         attackers = config.attackers_of(attack, round_index)
         if client_id not in attackers or what != edited_by(attack):
             continue
-        generator = stream(
-            config.seed, Purpose.POISON, client_id, 0 if what == "labels" else round_index
-        )
+        drawn_in = 0 if what == "labels" else round_index
+        generator = stream(config.seed, Purpose.POISON, client_id, drawn_in)
         if number:  # every attack draws for itself
             generator = generator.spawn(number)[-1]
         images = samples or {client_id: 1}
@@ -112,16 +109,13 @@ def idle_attack(
     for attack in config.attacks:
         if edited_by(attack) != "labels":
             continue
-        clients, alone = config.attackers_of(attack, attack.start_round), [attack]
-        who = (replace(config, attack=alone), num_classes)
-        idle = [
-            c for c in clients if not poison(labels[c], *who, c, attack.start_round).edited_labels
-        ]
+        alone, first = replace(config, attack=[attack]), attack.start_round
+        clients = config.attackers_of(attack, first)
+        found = (poison(labels[c], alone, num_classes, c, first) for c in clients)
+        idle = [str(c) for c, own in zip(clients, found, strict=True) if not own.edited_labels]
         if idle:
             share = f"{len(idle)} of {len(clients)} attackers"
-            names = ", ".join(map(str, idle[:SHOWN_CLIENTS])) + ", ..." * (
-                len(idle) > SHOWN_CLIENTS
-            )
+            names = ", ".join(idle[:SHOWN_CLIENTS] + ["..."] * (len(idle) > SHOWN_CLIENTS))
             yield f"attack: {attack.name} finds no label to change at {share} (client {names})"
         if (size := attack.parameters.get("size", 0)) >= side:
             yield f"attack.size: got {size}, which covers an image of {side} x {side} pixels whole"

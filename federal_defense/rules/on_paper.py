@@ -13,49 +13,34 @@ from federal_defense.rules.table import DEFENSES, check_n, rule_of
 
 
 def aggregate(
-    updates: Any,
-    rule: str = "mean",
-    *,
-    num_classes: int | None = None,
-    samples: Any = None,
-    seed: int = 0,
-    **parameters: Any,
+    updates: Any, rule: str = "mean", *, num_classes: int | None = None, seed: int = 0, **keys: Any
 ) -> Array:
-    """The step [P] that a rule makes of the clients' updates [n, P], as in a first round.
+    """The step [P] that a rule makes of updates [n, P] of equal clients, as in a first round.
 
     ``num_classes``: each row is a last layer, its weights [C, h] and then C biases; rules that look
-    at it need that. ``samples`` [n]: the clients' images, else all have as many. ``seed``: that of
-    all draws. Parameters are those of the config's key `defense`. Raises ValueError where they, or
-    the number of clients, are not what the rule works with.
+    at it need that. ``seed``: of what is drawn. ``keys``: those of the config's `defense`. Raises
+    ValueError where they, or the number of clients, are not what the rule works with.
     """
-    defense = read_nested("defense", {"name": rule, **parameters}, Places({}), DEFENSES)
-    given = Matrix(updates, rule, num_classes, samples, seed)
+    defense = read_nested("defense", {"name": rule, **keys}, Places({}), DEFENSES)
+    given = Matrix(np.array(updates, dtype=np.float64), rule, num_classes, seed)
     check_n(defense, len(given.diffs))
     found = rule_of(defense)(given, {})
-    if found.per_coordinate is not None:
-        step = found.per_coordinate(given.diffs)
-    else:
-        step = (found.weights * found.factors) @ given.diffs
+    step = (found.weights * found.factors) @ given.diffs
+    step = step if found.per_coordinate is None else found.per_coordinate(given.diffs)
     return step if found.added is None else step + found.added(0, given.diffs)
 
 
 class Matrix:
     """Updates at hand (``Updates``)."""
 
-    def __init__(
-        self, updates: Any, rule: str, num_classes: int | None, samples: Any, seed: int
-    ) -> None:
-        self.diffs: Array = np.array(updates, dtype=np.float64)
-        if self.diffs.ndim != 2 or not self.diffs.size or not np.isfinite(self.diffs).all():
-            raise ValueError(
-                f"updates: got shape {self.diffs.shape}, must be finite numbers [n, P]"
-            )
-        self.num_clients, size = self.diffs.shape
+    def __init__(self, diffs: Array, rule: str, num_classes: int | None, seed: int) -> None:
+        if diffs.ndim != 2 or not diffs.size or not np.isfinite(diffs).all():
+            raise ValueError(f"updates: got shape {diffs.shape}, must be finite numbers [n, P]")
+        self.num_clients, size = diffs.shape
         if num_classes is not None and (size < 2 * num_classes or size % num_classes):
             right = f"must divide the {size} values of a row, a last layer [C, h] and C biases"
             raise ValueError(f"num_classes: got {num_classes}, {right}")
-        self.samples: Array = np.ones(self.num_clients)
-        self.samples *= 1 if samples is None else np.array(samples, dtype=np.float64)
+        self.diffs, self.samples = diffs, np.ones(self.num_clients)
         self.client_ids = list(range(self.num_clients))
         self.draw: Draw = partial(stream, seed)
         self._rule, self._num_classes = rule, num_classes
@@ -74,7 +59,7 @@ class Matrix:
         return rows @ rows.T
 
     def output_layer(self) -> Array:
-        if self._num_classes is None:
+        if (classes := self._num_classes) is None:
             raise ValueError(f"{self._rule}: looks at the last layer, so num_classes must be given")
-        layer = self.diffs[:, : -self._num_classes].reshape(len(self.diffs), self._num_classes, -1)
-        return np.dstack([layer, self.diffs[:, -self._num_classes :]])
+        weights, biases = np.split(self.diffs, [-classes], axis=1)
+        return np.dstack([weights.reshape(self.num_clients, classes, -1), biases])
