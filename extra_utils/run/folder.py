@@ -58,15 +58,13 @@ def run_folder(
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:
     """``run_dir``, or ``<output_dir>/<name>-<time>``. Raises ConfigError where it is in use."""
+    where = f"output_dir: got {config.output_dir}"
+    if run_dir is not None:
+        where = f"command line: run_dir: got {run_dir}"
     try:
-        if run_dir is None:
-            where = f"output_dir: got {config.output_dir}"
-            folder = _dated_folder(config)
-        else:
-            where = f"command line: run_dir: got {run_dir}"
-            folder = Path(run_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            check_empty(folder)
+        folder = _dated_folder(config) if run_dir is None else Path(run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        check_empty(folder)
     except OSError as error:
         raise ConfigError(f"{where}: cannot be made: {describe_os_error(error)}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -104,15 +102,14 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
         raise ConfigError(f"command line: resume: {got}")
     stored, _ = read_config(Arguments(config=str(path)), tables)
     given, places = read_config(Arguments(str(path), overrides=arguments.overrides), tables)
-    for key, old in vars(stored).items():
-        new = getattr(given, key)
-        if new != old and key not in free_keys(stored):
-            new, old = to_json(new), to_json(old)
-            if isinstance(new, dict) and isinstance(old, dict):
-                inner = next(k for k in new | old if new.get(k) != old.get(k))
-                key, new, old = f"{key}.{inner}", new.get(inner), old.get(inner)
-            may = f"when a run goes on; only {', '.join(free_keys(stored))} may change"
-            raise ConfigError(f"command line: {key}: got {show(new)}, must stay {show(old)} {may}")
+    was, now = staying(stored), to_json(given)
+    if key := next((key for key in was if now[key] != was[key]), None):
+        new, old = now[key], was[key]
+        if isinstance(new, dict) and isinstance(old, dict):
+            inner = next(k for k in new | old if new.get(k) != old.get(k))
+            key, new, old = f"{key}.{inner}", new.get(inner), old.get(inner)
+        may = f"when a run goes on; only {', '.join(free_keys(stored))} may change"
+        raise ConfigError(f"command line: {key}: got {show(new)}, must stay {show(old)} {may}")
     if given.global_epochs < stored.global_epochs:
         got = f"got {given.global_epochs}, must be at least the run's {stored.global_epochs}"
         raise ConfigError(f"command line: global_epochs: {got}")
@@ -149,7 +146,7 @@ def identity(config: Config, data: dict[str, Any]) -> dict[str, Any]:
     return {"config": staying(config), "data": data}
 
 
-def staying(config: Config) -> dict[str, Any]:
+def staying(config: GivenConfig) -> dict[str, Any]:
     """The keys that may not change when a run goes on."""
     return {key: value for key, value in to_json(config).items() if key not in free_keys(config)}
 
