@@ -27,9 +27,8 @@ GRACE_S = 3.0  # in which torchrun ends the ranks that another one's failure has
 class TorchrunRank:
     """This process as one of the ranks."""
 
-    def __init__(self, rank: int, first: int, world_size: int, config: Config) -> None:
-        """``first``: the lowest rank on this machine."""
-        self._rank = rank
+    def __init__(self, rank: int, local_rank: int, world_size: int, config: Config) -> None:
+        self._rank, first = rank, rank - local_rank  # which has prepared this machine's data
         self._here = range(first, first + int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
         self._heartbeats = new_heartbeats(process_context(), world_size)
         self._own = self._heartbeats[rank]
@@ -57,12 +56,11 @@ class TorchrunRank:
         signal.signal(signal.SIGTERM, self._on_end)
         self._store = ranks.store
         self._exchange()
-        folders = ranks.all_gather(str(data_folder))
-        self._job = ranks.broadcast(job)
+        folders, self._job = ranks.all_gather(data_folder), ranks.broadcast(job)
         self._exchange()  # all have shown themselves: from here on each can be watched
         threading.Thread(target=self._watch_others, daemon=True).start()
         try:
-            function(ranks, Path(folders[self._here.start]), self._job)
+            function(ranks, folders[self._here.start], self._job)
             self._own.ended = DONE
             self._exchange()
         finally:
