@@ -39,11 +39,10 @@ class RankHeartbeat(Structure):
 
     def __str__(self) -> str:
         """Where the rank is: ``rank 1 (client 1, round 3)``, ``rank 1 (round 3)``."""
+        if not self.round_index:
+            return f"rank {self.rank} (before its first round)"
         client = f"client {self.client}, " if self.client != NO_CLIENT else ""
-        place = (
-            f"{client}round {self.round_index}" if self.round_index else "before its first round"
-        )
-        return f"rank {self.rank} ({place})"
+        return f"rank {self.rank} ({client}round {self.round_index})"
 
 
 Heartbeats = Array[RankHeartbeat]

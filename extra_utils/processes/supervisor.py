@@ -22,7 +22,6 @@ from extra_utils.distributed_utils import Ranks, process_group
 from extra_utils.processes.child import end_with_parent, process_context, state_of
 
 Function = Callable[..., None]
-Args = tuple[Any, ...]
 
 POLL_S = 0.1
 LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher was itself stopped
@@ -66,7 +65,7 @@ class StillnessWatch:
 
 
 def start_ranks(
-    function: Function, args: Args, *, world_size: int, threads: int, timeout_s: float
+    function: Function, args: tuple[Any, ...], *, world_size: int, threads: int, timeout_s: float
 ) -> None:
     """Runs ``function(ranks, *args)`` in ``world_size`` processes, and waits for all of them.
 
@@ -78,7 +77,7 @@ def start_ranks(
     with temporary_folder("fl-ranks-") as folder:
         with naming(SHARED_MEMORY):
             heartbeats, reports = new_heartbeats(context, world_size), context.SimpleQueue()
-        shared = (heartbeats, reports, f"{folder}/ranks", threads, function, args)
+        shared = (reports, (function, args), heartbeats, f"{folder}/ranks", threads)
         calls = [(rank, *shared) for rank in range(world_size)]
         ranks = [context.Process(target=_rank_main, args=call) for call in calls]
         try:
@@ -93,20 +92,17 @@ def start_ranks(
                 process.join()
 
 
-def _rank_main(
-    rank: int, heartbeats: Heartbeats, reports: Any, file: str, threads: int, *call: Any
-) -> None:
+def _rank_main(rank: int, reports: Any, call: tuple[Any, Any], *group: Any) -> None:
     end_with_parent()
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    failure = failure_of(process_group(rank, heartbeats, file, threads), *call)
-    if failure is not None:
+    if (failure := failure_of(process_group(rank, *group), *call)) is not None:
         reports.put({rank: failure})
         os._exit(1)
 
 
-def failure_of(group: AbstractContextManager[Ranks], function: Function, args: Args) -> str | None:
+def failure_of(group: AbstractContextManager[Ranks], function: Function, args: Any) -> str | None:
     """Runs ``function(ranks, *args)`` as one of the group; why it failed, None if it did not."""
     try:
         with group as ranks:
@@ -114,7 +110,7 @@ def failure_of(group: AbstractContextManager[Ranks], function: Function, args: A
     except ENDINGS as error:
         return describe_os_error(error) if isinstance(error, OSError) else str(error)
     except Exception as error:  # the one place: it becomes the message that names the rank
-        return f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
+        return f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
     return None
 
 
