@@ -95,7 +95,7 @@ def keep(folder: Path) -> None:
 def remove_unused(folder: Path, aside: Path) -> bool:
     """Removes a folder that nobody keeps, by way of another name; whether it did."""
     with contextlib.suppress(OSError), _opened(folder) as handle:
-        if _lock(handle):
+        if _lock(handle, where_unknown=False):
             folder.rename(aside)  # at once, so that nobody finds a part of it
             shutil.rmtree(aside, ignore_errors=True)
             return True
@@ -106,9 +106,7 @@ def remove_unused(folder: Path, aside: Path) -> bool:
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A folder of mode 700 for the block; those that killed runs left go as well."""
     for mark in Path(tempfile.gettempdir()).glob(f"{prefix}*/{OWNED}"):
-        with contextlib.suppress(OSError), _opened(mark.parent) as handle:
-            if _lock(handle, where_unknown=False):
-                shutil.rmtree(mark.parent)
+        remove_unused(mark.parent, mark.parent)
     place = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     with place as name, used_alone(Path(name)):
         (Path(name) / OWNED).touch()
