@@ -17,6 +17,7 @@ from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.basics.files import temporary_folder
 from extra_utils.config.keys import Config
 
+Task = Callable[..., Any]
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
 
 
@@ -25,10 +26,7 @@ class Unavailable(RunFailed):
 
 
 def in_child(
-    function: Callable[..., Any],
-    *args: object,
-    growing: Path | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
+    function: Task, *args: object, growing: Path | None = None, meanwhile: Task = lambda: None
 ) -> Any:
     """``function(*args)`` in a child process, with this one busy ``meanwhile``.
 
@@ -67,7 +65,7 @@ def _wait(receiver: connection.Connection, growing: Path) -> None:
             raise Unavailable(f"nothing came for {PATIENCE_S:.0f} seconds")
 
 
-def _child(sender: connection.Connection, function: Callable[..., Any], *args: object) -> None:
+def _child(sender: connection.Connection, function: Task, *args: object) -> None:
     end_with_parent()
     socket.setdefaulttimeout(PATIENCE_S / 2)
     try:
@@ -85,11 +83,8 @@ class Ended(NamedTuple):
     said: str  # on standard output and error
 
 
-def side_by_side(tasks: Mapping[str, Callable[[], int]], jobs: int) -> Iterator[Ended]:
-    """The tasks as they end, so many at a time; SIGTERM ends those left when the caller is done.
-
-    A task returns its exit status; its name may be a file's.
-    """
+def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
+    """The tasks as they end, so many at a time; SIGTERM ends those left when the caller is done."""
     context = process_context()
     waiting, running = list(tasks.items()), dict[Any, Any]()  # processes by their sentinels
     with temporary_folder("fl-jobs-") as folder:
@@ -113,12 +108,12 @@ def side_by_side(tasks: Mapping[str, Callable[[], int]], jobs: int) -> Iterator[
                 process.join()
 
 
-def _work(task: Callable[[], int], said: Path) -> None:
+def _work(task: Task, said: Path) -> None:
     end_with_parent()
     with said.open("wb") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
-    sys.exit(task())
+    sys.exit(task())  # it returns its exit status
 
 
 def process_context() -> Any:
