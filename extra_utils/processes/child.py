@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.basics.files import temporary_folder
+from extra_utils.basics.heartbeat import state_of
 from extra_utils.config.keys import Config
 
 Task = Callable[..., Any]
@@ -162,10 +163,3 @@ def is_gone(pid: int) -> bool:
     except OSError as error:  # PermissionError: another user's
         return isinstance(error, ProcessLookupError)
     return state_of(pid) in ("Z", "X")
-
-
-def state_of(pid: int) -> str:
-    """The letter in the third field of /proc/PID/stat; "" where the system has no such file."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1]
-    return ""

@@ -51,13 +51,11 @@ class Launcher(NamedTuple):
         A rank of torchrun's that did not prepare data or job is given the others'. Raises RunFailed
         where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
         """
-        if self.world_size is not None:
-            from extra_utils.processes.torchrun import TorchrunRank
+        from extra_utils.processes.supervisor import TorchrunRank, start_ranks
 
+        if self.world_size is not None:
             rank = TorchrunRank(self.rank, self.local_rank, self.world_size, config)
             return rank.run(function, data, job)
-        from extra_utils.processes.supervisor import start_ranks
-
         assert job is not None, "this process is the main one"
         sizes = {"world_size": config.world_size, "threads": config.threads_per_process}
         try:
