@@ -43,10 +43,8 @@ class Launcher(NamedTuple):
         """Whether this is the one process that speaks and has the run's folder."""
         return self.rank == 0
 
-    def start(
-        self, function: Callable[..., None], config: Config, data: Path, job: Job | None
-    ) -> None:
-        """``function(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
+    def start(self, run: Callable[..., None], config: Config, data: Path, job: Job | None) -> None:
+        """``run(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
 
         A rank of torchrun's that did not prepare data or job is given the others'. Raises RunFailed
         where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
@@ -55,11 +53,11 @@ class Launcher(NamedTuple):
 
         if self.world_size is not None:
             rank = TorchrunRank(self.rank, self.local_rank, self.world_size, config)
-            return rank.run(function, data, job)
+            return rank.run(run, data, job)
         assert job is not None, "this process is the main one"
         sizes = {"world_size": config.world_size, "threads": config.threads_per_process}
         try:
-            start_ranks(function, (data, job), **sizes, timeout_s=config.timeout_s)
+            start_ranks(run, (data, job), **sizes, timeout_s=config.timeout_s)
         except RunFailed as error:
             raise RunFailed("\n".join(filter(None, [str(error), job.hint()]))) from None
         except KeyboardInterrupt:
