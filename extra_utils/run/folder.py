@@ -36,7 +36,7 @@ def run_folder(
     run_dir = Path(known) if known and is_resumed else make_run_folder(config, arguments.run_dir)
     config = with_absolute_paths(config)
     job: Job | None = Job(config, run_dir, take_told())
-    with used_alone(run_dir):
+    with used_alone(run_dir), contextlib.ExitStack() as at_end:
         if not is_resumed:
             check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
         else:
@@ -49,10 +49,8 @@ def run_folder(
                 check_not_begun(run_dir)
         remove_partial_files(run_dir)
         write_json(run_dir / "config.json", to_json(config))
-        try:
-            yield run_dir, job
-        finally:
-            remove_partial_files(run_dir)
+        at_end.callback(remove_partial_files, run_dir)
+        yield run_dir, job
 
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:
