@@ -65,19 +65,19 @@ class StillnessWatch:
         self._still_s = [0.0] * len(heartbeats)
         self._looked = time.monotonic()
 
-    def look(self, finished: set[int]) -> list[int]:
-        """The ranks for whose sake the run must end."""
+    def look(self, at_work: set[int]) -> list[int]:
+        """Those of the ranks ``at_work`` for whose sake the run must end."""
         now = time.monotonic()
         step, self._looked = min(now - self._looked, LONGEST_STEP_S), now
         # copies, which stay as they are while they are looked at
-        rows = {row.rank: copy(row) for row in self._heartbeats if row.rank not in finished}
+        rows = {rank: copy(self._heartbeats[rank]) for rank in sorted(at_work)}
         for rank, row in rows.items():
             is_still = row.beats == self._last_beats[rank]
             self._still_s[rank] = self._still_s[rank] + step if is_still else 0
             self._last_beats[rank] = row.beats
         late = [rank for rank in rows if self._still_s[rank] > self._timeout_s]
-        at_work = [rank for rank in late if not rows[rank].is_waiting]
-        return at_work or (late if len(late) == len(rows) else [])
+        at_fault = [rank for rank in late if not rows[rank].is_waiting]
+        return at_fault or (late if len(late) == len(rows) else [])
 
     def explain(self, still: list[int]) -> str:
         """The message that ends the run; of ranks elsewhere nobody knows whether they stopped."""

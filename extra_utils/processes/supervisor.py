@@ -1,7 +1,8 @@
 """Starts the ranks or joins torchrun's, and ends the run when one of them dies or stands still.
 
 Our own ranks have a parent that watches. It is no rank: it computes nothing with torch, so that its
-children can be forked after the import: call ``start_ranks`` before any tensor operation.
+children can be forked after the import: call ``start_ranks`` before any tensor operation. Of
+torchrun's ranks, which have no parent of ours, each watches the others through torchrun's store.
 """
 
 import os
@@ -24,7 +25,6 @@ from extra_utils.distributed_utils import Ranks, process_group
 from extra_utils.processes.child import end_with_parent, is_gone, process_context
 
 Function = Callable[..., None]
-
 POLL_S = 0.1
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
 LOOK_S = 0.5  # between two looks into torchrun's store
@@ -36,17 +36,15 @@ def start_ranks(
 ) -> None:
     """Runs ``function(ranks, *args)`` in ``world_size`` processes, and waits for all of them.
 
-    Raises RunFailed where a rank fails, dies, or shows no sign of life for ``timeout_s``
-    seconds; no process is left behind in any case.
+    Raises RunFailed where one fails, dies, or stands still for ``timeout_s``; none is left behind.
     """
     context = process_context()
     # the ranks find each other by a file, and not by a port
     with temporary_folder("fl-ranks-") as folder:
         with naming(SHARED_MEMORY):
             heartbeats, reports = new_heartbeats(context, world_size), context.SimpleQueue()
-        shared = (reports, (function, args), heartbeats, f"{folder}/ranks", threads)
-        calls = [(rank, *shared) for rank in range(world_size)]
-        ranks = [context.Process(target=_rank_main, args=call) for call in calls]
+        rest = (reports, (function, args), heartbeats, f"{folder}/ranks", threads)
+        ranks = [context.Process(target=_as_rank, args=(rank, *rest)) for rank in range(world_size)]
         try:
             for process in ranks:
                 process.start()
@@ -59,7 +57,7 @@ def start_ranks(
                 process.join()
 
 
-def _rank_main(rank: int, reports: Any, call: tuple[Any, Any], *group: Any) -> None:
+def _as_rank(rank: int, reports: Any, call: tuple[Any, Any], *group: Any) -> None:
     end_with_parent()
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -90,7 +88,7 @@ def _watch(ranks: list[Any], heartbeats: Heartbeats, reports: Any, timeout_s: fl
             raise RunFailed(_explain(ranks, heartbeats, reports))
         if None not in codes:
             return
-        if still := watch.look({rank for rank, code in enumerate(codes) if code == 0}):
+        if still := watch.look({rank for rank, code in enumerate(codes) if code is None}):
             raise RunFailed(watch.explain(still))
         connection.wait([p.sentinel for p in ranks if p.exitcode is None], timeout=POLL_S)
 
@@ -114,10 +112,7 @@ def _explain(ranks: list[Any], heartbeats: Heartbeats, reports: Any) -> str:
 
 
 class TorchrunRank:
-    """This process as one of torchrun's ranks.
-
-    No parent of ours could read the heartbeats, so each rank shows them to all in torchrun's store.
-    """
+    """This process as one of torchrun's ranks."""
 
     def __init__(self, rank: int, local_rank: int, world_size: int, config: Config) -> None:
         self._rank, first = rank, rank - local_rank  # which has prepared this machine's data
@@ -159,25 +154,21 @@ class TorchrunRank:
             self._ended.set()
 
     def _with_hint(self, reason: str) -> str:
-        hint = self._job.hint() if self._job is not None else ""
-        return f"{reason}\n{hint}" if hint else reason
+        return "\n".join(filter(None, [reason, self._job and self._job.hint()]))
 
     def _watch_others(self) -> None:
         """Until some stand still: ends those of this machine and itself; the lowest left speaks."""
-        still: list[int] = []
-        while not still:
-            if self._ended.wait(LOOK_S):
-                return
+        while not self._ended.wait(LOOK_S):
             self._exchange()
-            still = self._watch.look({row.rank for row in self._heartbeats if row.has_ended})
-        at_work = {row.rank for row in self._heartbeats if not row.has_ended}
-        if self._rank == min(at_work - set(still), default=self._rank):
-            reason = self._with_hint(self._watch.explain(still))
-            print(f"error: {reason}", file=sys.stderr, flush=True)
-        for rank in set(still) & set(self._here) - {self._rank}:
-            with suppress(ProcessLookupError):
-                os.kill(self._heartbeats[rank].pid, signal.SIGKILL)
-        os._exit(1)
+            at_work = {row.rank for row in self._heartbeats if not row.has_ended}
+            if still := set(self._watch.look(at_work)):
+                if self._rank == min(at_work - still, default=self._rank):
+                    reason = self._with_hint(self._watch.explain(sorted(still)))
+                    print(f"error: {reason}", file=sys.stderr, flush=True)
+                for rank in still & set(self._here) - {self._rank}:
+                    with suppress(ProcessLookupError):
+                        os.kill(self._heartbeats[rank].pid, signal.SIGKILL)
+                os._exit(1)
 
     def _exchange(self) -> None:
         """Own heartbeat into the store, the others' out of it."""
