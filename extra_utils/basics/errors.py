@@ -73,7 +73,8 @@ def prepare_process() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
-        getattr(sys, name).reconfigure(errors="backslashreplace")
+        if mode == "w":
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     for name in ("SIGTERM", "SIGHUP"):  # SIGHUP: the terminal is closed; Windows has none
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
