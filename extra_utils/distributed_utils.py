@@ -63,13 +63,11 @@ class Ranks:
             dist.all_gather(gathered, values.contiguous())
         return torch.stack(gathered).sum(dim=0)
 
-    def all_to_all(
-        self, values: Tensor, sizes: list[int], received: Tensor, received_sizes: list[int]
-    ) -> None:
+    def all_to_all(self, values: Tensor, sizes: list[int], into: Tensor, taken: list[int]) -> None:
         """Sends each rank its piece of ``values`` and takes one of each. All ranks call this."""
         self.num_bytes += (values.numel() - sizes[self.rank]) * values.element_size()
         with self.heartbeat.waiting():
-            dist.all_to_all_single(received, values, received_sizes, sizes)
+            dist.all_to_all_single(into, values, taken, sizes)
 
     def check_equal(self, known: dict[str, Any]) -> None:
         """Compares what all ranks must have alike, by name. All ranks call this.

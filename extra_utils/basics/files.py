@@ -19,14 +19,13 @@ OWNED = ".owned"  # lies in a temporary folder that is left over when nobody hol
 SHARED_MEMORY = Path("/dev/shm")  # on Linux; multiprocessing's locks lie there
 PARTIAL = ".partial"  # ends the name of a file that is being written
 LOCK_PATIENCE_S = 10.0  # for the ranks of a killed run to be gone
-_KEPT: list[int] = []  # handles of the folders that this process keeps
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Writes beside the place and renames; a text in UTF-8 with a line's end."""
     if isinstance(content, str):
         content = f"{content}\n".encode("utf-8", "backslashreplace")
-    with written_beside(path, content, durable=False):
+    with written_beside(path, content):
         pass
 
 
@@ -35,21 +34,19 @@ def write_json(path: Path, value: object) -> None:
 
 
 @contextlib.contextmanager
-def written_beside(path: Path, *content: bytes, durable: bool = True) -> Iterator[None]:
+def written_beside(path: Path, *content: bytes) -> Iterator[None]:
     """The content lies on disk beside the old file; it takes its place when the block is done."""
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
         with naming(path), partial.open("wb") as file:
             file.writelines(content)
-            if durable:  # neither this nor the old file is lost when the power fails
-                file.flush()
-                os.fsync(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())  # neither this nor the old file is lost when the power fails
         yield
         partial.replace(path)
-        if durable:
-            with _opened(path.parent) as folder:
-                if folder is not None:
-                    os.fsync(folder)  # its list of names; a rename is lost without it
+        with _opened(path.parent) as folder:
+            if folder is not None:
+                os.fsync(folder)  # its list of names; a rename is lost without it
     finally:
         partial.unlink(missing_ok=True)
 
@@ -92,14 +89,13 @@ def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
 def keep(folder: Path) -> None:
     """Holds the folder against ``remove_unused``, until this process and all children are gone."""
     if sys.platform != "win32":
-        _KEPT.append(os.open(folder, os.O_RDONLY))
-        fcntl.flock(_KEPT[-1], fcntl.LOCK_SH)
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)  # never closed
 
 
 def remove_unused(folder: Path, aside: Path) -> bool:
     """Removes a folder that nobody keeps, by way of another name; whether it did."""
     with contextlib.suppress(OSError), _opened(folder) as handle:
-        if _lock(handle):
+        if _lock(handle, where_unknown=False):
             folder.rename(aside)  # at once, so that nobody finds a part of it
             shutil.rmtree(aside, ignore_errors=True)
             return True
@@ -108,12 +104,9 @@ def remove_unused(folder: Path, aside: Path) -> bool:
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder of mode 700 for the block; those that killed runs of this user left go as well."""
+    """A folder of mode 700 for the block; those that killed runs left go as well."""
     for mark in Path(tempfile.gettempdir()).glob(f"{prefix}*/{OWNED}"):
-        with contextlib.suppress(OSError), _opened(mark.parent) as handle:
-            is_own = handle is not None and os.fstat(handle).st_uid == os.getuid()
-            if is_own and _lock(handle, where_unknown=False):
-                shutil.rmtree(mark.parent)
+        remove_unused(mark.parent, mark.parent)
     place = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     with place as name, used_alone(Path(name)):
         (Path(name) / OWNED).touch()

@@ -1,7 +1,6 @@
-"""Child processes, for what may hang or has its own core, and what the machine has for them."""
+"""Child processes, for what may hang or has its own core, and the cores that there are."""
 
 import contextlib
-import math
 import multiprocessing
 import os
 import signal
@@ -16,9 +15,10 @@ from typing import Any, NamedTuple
 
 from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.basics.files import temporary_folder
+from extra_utils.basics.heartbeat import state_of
 from extra_utils.config.keys import Config
 
-Task = Callable[[], int]  # returns its exit status
+Task = Callable[..., Any]
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
 
 
@@ -27,10 +27,7 @@ class Unavailable(RunFailed):
 
 
 def in_child(
-    function: Callable[..., Any],
-    *args: object,
-    growing: Path | None = None,
-    meanwhile: Callable[[], object] = lambda: None,
+    function: Task, *args: object, growing: Path | None = None, meanwhile: Task = lambda: None
 ) -> Any:
     """``function(*args)`` in a child process, with this one busy ``meanwhile``.
 
@@ -69,7 +66,7 @@ def _wait(receiver: connection.Connection, growing: Path) -> None:
             raise Unavailable(f"nothing came for {PATIENCE_S:.0f} seconds")
 
 
-def _child(sender: connection.Connection, function: Callable[..., Any], *args: object) -> None:
+def _child(sender: connection.Connection, function: Task, *args: object) -> None:
     end_with_parent()
     socket.setdefaulttimeout(PATIENCE_S / 2)
     try:
@@ -96,13 +93,15 @@ def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
             while waiting or running:
                 while waiting and len(running) < jobs:
                     name, task = waiting.pop(0)
-                    process = context.Process(target=_work, args=(task, folder), name=name)
+                    (folder / name).touch()
+                    process = context.Process(target=_work, args=(task, folder / name), name=name)
                     process.start()  # no daemon: it may start processes of its own
                     running[process.sentinel] = process
                 for sentinel in connection.wait(list(running)):
                     process = running.pop(sentinel)
                     process.join()
-                    yield Ended(process.name, process.exitcode, _read(folder / str(process.pid)))
+                    said = (folder / process.name).read_text("utf-8", "backslashreplace")
+                    yield Ended(process.name, process.exitcode, said)
         finally:
             for process in running.values():
                 process.terminate()
@@ -110,12 +109,12 @@ def side_by_side(tasks: Mapping[str, Task], jobs: int) -> Iterator[Ended]:
                 process.join()
 
 
-def _work(task: Task, folder: Path) -> None:
+def _work(task: Task, said: Path) -> None:
     end_with_parent()
-    with (folder / str(os.getpid())).open("wb") as file:
+    with said.open("wb") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
-    sys.exit(task())
+    sys.exit(task())  # it returns its exit status
 
 
 def process_context() -> Any:
@@ -124,52 +123,24 @@ def process_context() -> Any:
 
 
 def available_cores() -> int:
-    """The cores that this process may use: its affinity mask and its containers' quotas count."""
-    if sys.platform == "linux":
-        return max(1, min(len(os.sched_getaffinity(0)), math.ceil(cpu_quota())))
-    return os.cpu_count() or 1
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def advise_on_cores(config: Config, cores: int) -> str:
     """A line for a run that leaves cores idle or whose threads must take turns; "" for neither."""
     threads = config.world_size * config.threads_per_process
-    use = f"world_size x threads_per_process = {threads} on {cores} cores"
-    faster = "would be faster, with the same result"
-    if threads > cores:
-        if config.threads_per_process > 1:
-            return f"{use}: they take turns; threads_per_process 1 would be faster"
-        if config.world_size < config.clients_per_round:
-            return f"{use}: they take turns; world_size {cores} {faster}"
-        return f"{use}: they take turns"
-    best = min(cores // config.threads_per_process, config.clients_per_round)
-    if best > config.world_size:
-        return f"{use}: some are idle; world_size {best} {faster}"
-    more = "more clients on more processes would use them"
-    return f"{use}: some are idle; {more}" if threads < cores else ""
-
-
-def cpu_quota(root: Path = Path("/")) -> float:
-    """How many cores' time control groups (v2, or v1) give this process; many without a limit."""
-    # source: "CPU Interface Files" in the Linux kernel's cgroup-v2 documentation
-    names = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")
-    cores = [float(os.cpu_count() or 1)]
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers or "cpu" in controllers.split(","):
-            group = root / "sys/fs/cgroup" / controllers / path.lstrip("/")
-            for place in (group, *group.parents):
-                words = " ".join(_read(place / name) for name in names).split()
-                if len(words) > 1 and words[0] not in ("max", "-1"):
-                    cores.append(int(words[0]) / int(words[1]))
-    return min(cores)
-
-
-def _read(path: Path) -> str:
-    """The file's text; "" where there is no such file."""
-    try:
-        return path.read_text("utf-8", "backslashreplace")
-    except OSError:
+    if threads == cores:
         return ""
+    state = "they take turns" if threads > cores else "some are idle"
+    use = f"world_size x threads_per_process = {threads} on {cores} cores: {state}"
+    if config.threads_per_process > 1 and threads > cores:
+        return f"{use}; threads_per_process 1 would be faster"
+    best = min(cores // config.threads_per_process, config.clients_per_round)
+    # where each client has its process, fewer would only do the same one after the other
+    if config.world_size in (best, config.clients_per_round):
+        return use
+    return f"{use}; world_size {best} would be faster, with the same result"
 
 
 def end_with_parent() -> None:
@@ -192,8 +163,3 @@ def is_gone(pid: int) -> bool:
     except OSError as error:  # PermissionError: another user's
         return isinstance(error, ProcessLookupError)
     return state_of(pid) in ("Z", "X")
-
-
-def state_of(pid: int) -> str:
-    """The letter in the third field of /proc/PID/stat; "" where the system has no such file."""
-    return _read(Path(f"/proc/{pid}/stat")).rpartition(") ")[2][:1]

@@ -8,13 +8,10 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from extra_utils.basics.errors import ConfigError, RunFailed, printable, show
+from extra_utils.basics.errors import RunFailed, printable
 from extra_utils.config.keys import Config
-
-if TYPE_CHECKING:
-    from extra_utils.distributed_utils import Ranks
 
 
 class Job(NamedTuple):
@@ -33,9 +30,6 @@ def hint(folder: Path) -> str:
     return f"resume with: python main.py --resume {printable(shlex.quote(str(folder)))}"
 
 
-RankFunction = Callable[["Ranks", Path, Job], None]  # ranks, this machine's data folder, the job
-
-
 class Launcher(NamedTuple):
     """How this process takes part: it starts the ranks and watches over them, or is torchrun's."""
 
@@ -49,23 +43,21 @@ class Launcher(NamedTuple):
         """Whether this is the one process that speaks and has the run's folder."""
         return self.rank == 0
 
-    def start(self, function: RankFunction, config: Config, data: Path, job: Job | None) -> None:
-        """``function(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
+    def start(self, run: Callable[..., None], config: Config, data: Path, job: Job | None) -> None:
+        """``run(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
 
         A rank of torchrun's that did not prepare data or job is given the others'. Raises RunFailed
         where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
         """
+        from extra_utils.processes.supervisor import TorchrunRank, start_ranks
+
         if self.world_size is not None:
-            from extra_utils.processes.torchrun import TorchrunRank
-
-            first = self.rank - self.local_rank  # the rank that prepares this machine's data
-            return TorchrunRank(self.rank, first, self.world_size, config).run(function, data, job)
-        from extra_utils.processes.supervisor import start_ranks
-
+            rank = TorchrunRank(self.rank, self.local_rank, self.world_size, config)
+            return rank.run(run, data, job)
         assert job is not None, "this process is the main one"
         sizes = {"world_size": config.world_size, "threads": config.threads_per_process}
         try:
-            start_ranks(function, (data, job), **sizes, timeout_s=config.timeout_s)
+            start_ranks(run, (data, job), **sizes, timeout_s=config.timeout_s)
         except RunFailed as error:
             raise RunFailed("\n".join(filter(None, [str(error), job.hint()]))) from None
         except KeyboardInterrupt:
@@ -80,12 +72,6 @@ def find_launcher() -> Launcher:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     if not {"TORCHELASTIC_RUN_ID", *names} <= os.environ.keys():
         return Launcher()
-    rank, local_rank, world_size = map(_number, names)
-    return Launcher(rank, local_rank, world_size, _number("TORCHELASTIC_RESTART_COUNT") > 0)
-
-
-def _number(name: str) -> int:
-    text = os.environ.get(name, "0")
-    if not text.isdecimal():
-        raise ConfigError(f"environment: {name}: got {show(text)}, must be a whole number")
-    return int(text)
+    rank, local_rank, world_size = (int(os.environ[name]) for name in names)
+    is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return Launcher(rank, local_rank, world_size, is_restart)

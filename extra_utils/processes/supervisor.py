@@ -1,86 +1,50 @@
-"""Starts the ranks, and ends the run when one of them dies or stands still.
+"""Starts the ranks or joins torchrun's, and ends the run when one of them dies or stands still.
 
-The parent is no rank: it computes nothing with torch, so that its children can be forked after
-the import: call ``start_ranks`` before any tensor operation.
+Our own ranks have a parent that watches. It is no rank: it computes nothing with torch, so that its
+children can be forked after the import: call ``start_ranks`` before any tensor operation. Of
+torchrun's ranks, which have no parent of ours, each watches the others through torchrun's store.
 """
 
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from copy import copy
+from contextlib import AbstractContextManager, suppress
 from multiprocessing import connection
+from pathlib import Path
 from typing import Any
 
 from extra_utils.basics.errors import ENDINGS, RunFailed, describe_os_error
 from extra_utils.basics.files import SHARED_MEMORY, naming, temporary_folder
-from extra_utils.basics.heartbeat import Heartbeats, new_heartbeats
+from extra_utils.basics.heartbeat import Heartbeats, RankHeartbeat, StillnessWatch, new_heartbeats
+from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks, process_group
-from extra_utils.processes.child import end_with_parent, process_context, state_of
+from extra_utils.processes.child import end_with_parent, is_gone, process_context
 
 Function = Callable[..., None]
-Args = tuple[Any, ...]
-
 POLL_S = 0.1
-LONGEST_STEP_S = 1.0  # of the watch's own clock; more means that the watcher was itself stopped
 GRACE_S = 0.5  # for the other ranks' reports, once one has failed
-
-
-class StillnessWatch:
-    """Tells a rank that stands still from one that works long or waits for others."""
-
-    def __init__(self, heartbeats: Heartbeats, timeout_s: float) -> None:
-        self._heartbeats, self._timeout_s = heartbeats, timeout_s
-        self._last_beats = [-1] * len(heartbeats)
-        self._still_s = [0.0] * len(heartbeats)
-        self._looked = time.monotonic()
-
-    def look(self, finished: set[int]) -> list[int]:
-        """The ranks for whose sake the run must end."""
-        now = time.monotonic()
-        step, self._looked = min(now - self._looked, LONGEST_STEP_S), now
-        # copies, which stay as they are while they are looked at
-        rows = {row.rank: copy(row) for row in self._heartbeats if row.rank not in finished}
-        for rank, row in rows.items():
-            is_still = row.beats == self._last_beats[rank]
-            self._still_s[rank] = self._still_s[rank] + step if is_still else 0
-            self._last_beats[rank] = row.beats
-        late = [rank for rank in rows if self._still_s[rank] > self._timeout_s]
-        at_work = [rank for rank in late if not rows[rank].is_waiting]
-        return at_work or (late if len(late) == len(rows) else [])
-
-    def explain(self, still: list[int]) -> str:
-        """The message that ends the run; of ranks elsewhere nobody knows whether they stopped."""
-        states = {rank: state_of(self._heartbeats[rank].pid) for rank in still}
-        stopped = [rank for rank, state in states.items() if state in ("T", "t")]  # by a signal
-        names = ", ".join(str(self._heartbeats[rank]) for rank in stopped or still)
-        what = f"{names}: no sign of life for timeout_s = {self._timeout_s:g} seconds"
-        if stopped:
-            return f"{what}, it was stopped"
-        if "R" in states.values():  # on a processor, or waiting for one
-            what += "; it computes, so a single step takes longer: a larger timeout_s may help"
-        return what
+LOOK_S = 0.5  # between two looks into torchrun's store
+TORCHRUN_GRACE_S = 3.0  # in which it ends the ranks that another one's failure has reached
 
 
 def start_ranks(
-    function: Function, args: Args, *, world_size: int, threads: int, timeout_s: float
+    function: Function, args: tuple[Any, ...], *, world_size: int, threads: int, timeout_s: float
 ) -> None:
     """Runs ``function(ranks, *args)`` in ``world_size`` processes, and waits for all of them.
 
-    Raises RunFailed where a rank fails, dies, or shows no sign of life for ``timeout_s``
-    seconds; no process is left behind in any case.
+    Raises RunFailed where one fails, dies, or stands still for ``timeout_s``; none is left behind.
     """
     context = process_context()
     # the ranks find each other by a file, and not by a port
     with temporary_folder("fl-ranks-") as folder:
         with naming(SHARED_MEMORY):
             heartbeats, reports = new_heartbeats(context, world_size), context.SimpleQueue()
-        shared = (heartbeats, reports, f"{folder}/ranks", threads, function, args)
-        calls = [(rank, *shared) for rank in range(world_size)]
-        ranks = [context.Process(target=_rank_main, args=call) for call in calls]
+        rest = (reports, (function, args), heartbeats, f"{folder}/ranks", threads)
+        ranks = [context.Process(target=_as_rank, args=(rank, *rest)) for rank in range(world_size)]
         try:
             for process in ranks:
                 process.start()
@@ -93,20 +57,17 @@ def start_ranks(
                 process.join()
 
 
-def _rank_main(
-    rank: int, heartbeats: Heartbeats, reports: Any, file: str, threads: int, *call: Any
-) -> None:
+def _as_rank(rank: int, reports: Any, call: tuple[Any, Any], *group: Any) -> None:
     end_with_parent()
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    failure = failure_of(process_group(rank, heartbeats, file, threads), *call)
-    if failure is not None:
+    if (failure := failure_of(process_group(rank, *group), *call)) is not None:
         reports.put({rank: failure})
         os._exit(1)
 
 
-def failure_of(group: AbstractContextManager[Ranks], function: Function, args: Args) -> str | None:
+def failure_of(group: AbstractContextManager[Ranks], function: Function, args: Any) -> str | None:
     """Runs ``function(ranks, *args)`` as one of the group; why it failed, None if it did not."""
     try:
         with group as ranks:
@@ -114,7 +75,7 @@ def failure_of(group: AbstractContextManager[Ranks], function: Function, args: A
     except ENDINGS as error:
         return describe_os_error(error) if isinstance(error, OSError) else str(error)
     except Exception as error:  # the one place: it becomes the message that names the rank
-        return f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"
+        return f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
     return None
 
 
@@ -127,7 +88,7 @@ def _watch(ranks: list[Any], heartbeats: Heartbeats, reports: Any, timeout_s: fl
             raise RunFailed(_explain(ranks, heartbeats, reports))
         if None not in codes:
             return
-        if still := watch.look({rank for rank, code in enumerate(codes) if code == 0}):
+        if still := watch.look({rank for rank, code in enumerate(codes) if code is None}):
             raise RunFailed(watch.explain(still))
         connection.wait([p.sentinel for p in ranks if p.exitcode is None], timeout=POLL_S)
 
@@ -148,3 +109,94 @@ def _explain(ranks: list[Any], heartbeats: Heartbeats, reports: Any) -> str:
     first = [*at_fault, *silent, *reasons][0]
     what = f": {reasons[first]}" if first in reasons else f" ended with exit status {codes[first]}"
     return f"{heartbeats[first]}{what}"
+
+
+class TorchrunRank:
+    """This process as one of torchrun's ranks."""
+
+    def __init__(self, rank: int, local_rank: int, world_size: int, config: Config) -> None:
+        self._rank, first = rank, rank - local_rank  # which has prepared this machine's data
+        self._here = range(first, first + int(os.environ.get("LOCAL_WORLD_SIZE", world_size)))
+        self._heartbeats = new_heartbeats(process_context(), world_size)
+        self._own = self._heartbeats[rank]
+        self._group = process_group(rank, self._heartbeats, None, config.threads_per_process)
+        self._watch = StillnessWatch(self._heartbeats, config.timeout_s)
+        self._ended = threading.Event()
+        self._store: Any = None  # torch's
+        self._job: Any = None
+
+    def run(self, function: Function, data_folder: Path, job: Any) -> None:
+        """``function(ranks, this machine's data folder, rank 0's job)``. Raises RunFailed."""
+        # until all have met it waits outside of Python, where no handler of ours would be called
+        self._on_end = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            failure = failure_of(self._group, self._work, (function, data_folder, job))
+            if failure is None:
+                return
+            reason = self._blame(failure)
+        except SystemExit:  # torchrun ends this rank because of another one
+            if not (reason := self._name_gone()):
+                raise
+        raise RunFailed(self._with_hint(reason))
+
+    def _work(self, ranks: Ranks, function: Function, data_folder: Path, job: Any) -> None:
+        signal.signal(signal.SIGTERM, self._on_end)
+        self._store = ranks.store
+        self._exchange()
+        folders, self._job = ranks.all_gather(data_folder), ranks.broadcast(job)
+        self._exchange()  # all have shown themselves: from here on each can be watched
+        threading.Thread(target=self._watch_others, daemon=True).start()
+        try:
+            function(ranks, folders[self._here.start], self._job)
+            self._own.has_ended = True
+            self._exchange()
+        finally:
+            self._ended.set()
+
+    def _with_hint(self, reason: str) -> str:
+        return "\n".join(filter(None, [reason, self._job and self._job.hint()]))
+
+    def _watch_others(self) -> None:
+        """Until some stand still: ends those of this machine and itself; the lowest left speaks."""
+        while not self._ended.wait(LOOK_S):
+            self._exchange()
+            at_work = {row.rank for row in self._heartbeats if not row.has_ended}
+            if still := set(self._watch.look(at_work)):
+                if self._rank == min(at_work - still, default=self._rank):
+                    reason = self._with_hint(self._watch.explain(sorted(still)))
+                    print(f"error: {reason}", file=sys.stderr, flush=True)
+                for rank in still & set(self._here) - {self._rank}:
+                    with suppress(ProcessLookupError):
+                        os.kill(self._heartbeats[rank].pid, signal.SIGKILL)
+                os._exit(1)
+
+    def _exchange(self) -> None:
+        """Own heartbeat into the store, the others' out of it."""
+        if (store := self._store) is None:
+            return  # this rank has not met the others yet
+        for rank, row in enumerate(self._heartbeats):
+            key = f"heartbeat of rank {rank}"
+            if rank == self._rank:
+                store.set(key, bytes(row))
+            elif store.check([key]):
+                self._heartbeats[rank] = RankHeartbeat.from_buffer_copy(store.get(key))
+
+    def _blame(self, failure: str) -> str:
+        """The message for this rank's failure; where it comes of another's, that one's name."""
+        if not self._own.is_waiting:
+            self._own.has_ended = True
+            self._exchange()
+            return f"{self._own}: {failure}"
+        if gone := self._name_gone():
+            return gone
+        time.sleep(TORCHRUN_GRACE_S)
+        return f"{self._own}: the connection to another rank is broken"
+
+    def _name_gone(self) -> str:
+        """Says which rank of this machine died without a word; "" where another rank says it."""
+        self._exchange()
+        rows = [self._heartbeats[rank] for rank in self._here]
+        at_work = {row.rank: row.pid for row in rows if not row.has_ended}
+        gone = [rank for rank, pid in at_work.items() if is_gone(pid)]
+        is_speaker = gone and self._rank == min(at_work.keys() - set(gone), default=self._rank)
+        return f"{self._heartbeats[gone[0]]} is gone" if is_speaker else ""

@@ -27,8 +27,7 @@ def run_folder(
     """The run's folder, held against other runs meanwhile, and what is to do; None where all is.
 
     ``data``: the fingerprint of its data set. The paths in its config are absolute from here on.
-    A run goes on where the user asks for it, and where torchrun starts a group again. Raises
-    ConfigError, before it writes there, where the folder is in use or the run cannot go on.
+    Raises ConfigError, before it writes there, where it is in use or the run cannot go on.
     """
     from extra_utils.run.checkpoint import NAME, load_checkpoint
 
@@ -37,7 +36,7 @@ def run_folder(
     run_dir = Path(known) if known and is_resumed else make_run_folder(config, arguments.run_dir)
     config = with_absolute_paths(config)
     job: Job | None = Job(config, run_dir, take_told())
-    with used_alone(run_dir):
+    with used_alone(run_dir), contextlib.ExitStack() as at_end:
         if not is_resumed:
             check_empty(run_dir)  # once more: another run may have begun and ended meanwhile
         else:
@@ -50,23 +49,19 @@ def run_folder(
                 check_not_begun(run_dir)
         remove_partial_files(run_dir)
         write_json(run_dir / "config.json", to_json(config))
-        try:
-            yield run_dir, job
-        finally:
-            remove_partial_files(run_dir)
+        at_end.callback(remove_partial_files, run_dir)
+        yield run_dir, job
 
 
 def make_run_folder(config: Config, run_dir: str | None) -> Path:
     """``run_dir``, or ``<output_dir>/<name>-<time>``. Raises ConfigError where it is in use."""
+    where = f"output_dir: got {config.output_dir}"
+    if run_dir is not None:
+        where = f"command line: run_dir: got {run_dir}"
     try:
-        if run_dir is None:
-            where = f"output_dir: got {config.output_dir}"
-            folder = _dated_folder(config)
-        else:
-            where = f"command line: run_dir: got {run_dir}"
-            folder = Path(run_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            check_empty(folder)
+        folder = _dated_folder(config) if run_dir is None else Path(run_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        check_empty(folder)
     except OSError as error:
         raise ConfigError(f"{where}: cannot be made: {describe_os_error(error)}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -104,15 +99,14 @@ def read_resumed(arguments: Arguments, tables: Tables) -> tuple[GivenConfig, Pla
         raise ConfigError(f"command line: resume: {got}")
     stored, _ = read_config(Arguments(config=str(path)), tables)
     given, places = read_config(Arguments(str(path), overrides=arguments.overrides), tables)
-    for key, old in vars(stored).items():
-        new = getattr(given, key)
-        if new != old and key not in free_keys(stored):
-            new, old = to_json(new), to_json(old)
-            if isinstance(new, dict) and isinstance(old, dict):
-                inner = next(k for k in new | old if new.get(k) != old.get(k))
-                key, new, old = f"{key}.{inner}", new.get(inner), old.get(inner)
-            may = f"when a run goes on; only {', '.join(free_keys(stored))} may change"
-            raise ConfigError(f"command line: {key}: got {show(new)}, must stay {show(old)} {may}")
+    was, now = staying(stored), to_json(given)
+    if key := next((key for key in was if now[key] != was[key]), None):
+        new, old = now[key], was[key]
+        if isinstance(new, dict) and isinstance(old, dict):
+            inner = next(k for k in new | old if new.get(k) != old.get(k))
+            key, new, old = f"{key}.{inner}", new.get(inner), old.get(inner)
+        may = f"when a run goes on; only {', '.join(free_keys(stored))} may change"
+        raise ConfigError(f"command line: {key}: got {show(new)}, must stay {show(old)} {may}")
     if given.global_epochs < stored.global_epochs:
         got = f"got {given.global_epochs}, must be at least the run's {stored.global_epochs}"
         raise ConfigError(f"command line: global_epochs: {got}")
@@ -149,7 +143,7 @@ def identity(config: Config, data: dict[str, Any]) -> dict[str, Any]:
     return {"config": staying(config), "data": data}
 
 
-def staying(config: Config) -> dict[str, Any]:
+def staying(config: GivenConfig) -> dict[str, Any]:
     """The keys that may not change when a run goes on."""
     return {key: value for key, value in to_json(config).items() if key not in free_keys(config)}
 

@@ -36,8 +36,8 @@ Images trained in a second on {available_cores()} cores, 8 clients, no augmentat
 |---|{"---|" * len(PROCESSES)}
 {chr(10).join(rows)}
 
-Where cores are idle or shared, a run says so in one line at its start; a container's quota and
-the affinity mask count."""
+Where cores are idle or shared, a run says so in one line at its start; the affinity mask
+counts."""
     return Section(text, {})
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.basics.heartbeat import new_heartbeats
-from extra_utils.processes import supervisor
+from extra_utils.basics import heartbeat
+from extra_utils.basics.heartbeat import StillnessWatch, new_heartbeats
 from extra_utils.processes.child import process_context
-from extra_utils.processes.supervisor import StillnessWatch
 from tests.helpers import ROOT, processes_of
 
 CASES = """
@@ -109,7 +108,7 @@ class Clock:
 
 def test_a_rank_that_waits_is_alive_until_all_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr(supervisor, "time", clock)
+    monkeypatch.setattr(heartbeat, "time", clock)
     heartbeats = new_heartbeats(process_context(), 2)
     waiting = heartbeats[0].waiting()
     waiting.__enter__()
@@ -117,25 +116,25 @@ def test_a_rank_that_waits_is_alive_until_all_stand_still(monkeypatch: pytest.Mo
     for _ in range(20):  # rank 1 works, rank 0 waits for it
         clock.now += 1
         heartbeats[1].beat()
-        assert watch.look(set()) == []
+        assert watch.look({0, 1}) == []
     for _ in range(3):
         clock.now += 1
-        assert watch.look(set()) == []
+        assert watch.look({0, 1}) == []
     clock.now += 1
-    assert watch.look(set()) == [1]
-    assert watch.look({1}) == [0]  # alone, and waiting for nobody
+    assert watch.look({0, 1}) == [1]
+    assert watch.look({0}) == [0]  # alone, and waiting for nobody
 
 
 def test_a_stopped_parent_does_not_take_the_pause_for_a_ranks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(supervisor, "time", clock)
+    monkeypatch.setattr(heartbeat, "time", clock)
     watch = StillnessWatch(new_heartbeats(process_context(), 1), timeout_s=3)
     for now in (1, 2, 3600):  # the first look sees a new beat, and the third comes an hour later
         clock.now = now
-        assert watch.look(set()) == []
+        assert watch.look({0}) == []
     for now in (3601, 3602, 3603):
         clock.now = now
-        found = watch.look(set())
+        found = watch.look({0})
     assert found == [0]  # which goes on to stand still
