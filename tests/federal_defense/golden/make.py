@@ -24,7 +24,13 @@ HOW = "default_rng(seed).standard_normal((n, 1000)), and shift added to the last
 ONE_MORE = "byzfl scores by n - f - 1 neighbours, the paper by n - f - 2"
 THREE_STEPS = "byzfl's defaults are 3 steps and nu = 0.1, which is not the minimum yet"
 Array = NDArray[np.float64]
-Calls = list[tuple[str, dict[str, Any]]]  # byzfl's classes, one after the other
+
+
+class Call(NamedTuple):
+    """One of byzfl's classes, and its parameters."""
+
+    name: str
+    parameters: dict[str, Any]
 
 
 class Size(NamedTuple):
@@ -42,7 +48,7 @@ class Case(NamedTuple):
 
     rule: str
     parameters: dict[str, Any]
-    calls: Calls
+    calls: list[Call]  # one after the other
     seed: int
     shift: float = 1.0
     differs: str = ""  # from the paper, and how
@@ -53,27 +59,29 @@ SIZES = [Size(10, 1, 1, 3, 31), Size(15, 3, 2, 3, 13), Size(20, 4, 4, 13, 11)]
 
 def cases(size: Size) -> Iterator[Case]:
     n, f, seed = size[:3]
-    own, mean, median = {"f": f}, ("Average", {}), ("Median", {})
-    krum, multi_krum = [("Krum", own)], [("MultiKrum", own)]
+    own = {"f": f}
+    mean, median = Call("Average", {}), Call("Median", {})
+    krum, multi_krum = [Call("Krum", own)], [Call("MultiKrum", own)]
     yield Case("mean", {}, [mean], seed)
     yield Case("median", {}, [median], seed)
-    yield Case("trimmed_mean", {"beta": f / n}, [("TrMean", own)], seed)
+    yield Case("trimmed_mean", {"beta": f / n}, [Call("TrMean", own)], seed)
     yield Case("krum", own, krum, seed)
     yield Case("multi_krum", own, multi_krum, seed)
-    fine: Calls = [("GeometricMedian", {"nu": 1e-6, "T": 100})]
+    fine = [Call("GeometricMedian", {"nu": 1e-6, "T": 100})]
     yield Case("geometric_median", {}, fine, seed)
-    clipping: Calls = [("CenteredClipping", {"tau": 30.0, "L": 3})]
+    clipping = [Call("CenteredClipping", {"tau": 30.0, "L": 3})]
     yield Case("centered_clipping", {"tau": 30.0, "steps": 3}, clipping, seed)
-    yield Case("norm_clipping", {"tau": 32.0}, [("Clipping", {"c": 32.0}), mean], seed)
+    yield Case("norm_clipping", {"tau": 32.0}, [Call("Clipping", {"c": 32.0}), mean], seed)
+    nnm, bucketing = Call("NNM", own), Call("Bucketing", {"s": 3})
     for rule, call in (("mean", mean), ("median", median)):
-        yield Case(rule, {"pre": "nnm", "pre_f": f}, [("NNM", own), call], seed)
-        yield Case(rule, {"pre": "bucketing", "pre_s": 3}, [("Bucketing", {"s": 3}), call], seed)
+        yield Case(rule, {"pre": "nnm", "pre_f": f}, [nnm, call], seed)
+        yield Case(rule, {"pre": "bucketing", "pre_s": 3}, [bucketing, call], seed)
     yield Case("krum", own, krum, size.krum_seed, differs=ONE_MORE)
     yield Case("multi_krum", own, multi_krum, size.multi_krum_seed, 0.1, ONE_MORE)
-    yield Case("geometric_median", {}, [("GeometricMedian", {})], seed, differs=THREE_STEPS)
+    yield Case("geometric_median", {}, [Call("GeometricMedian", {})], seed, differs=THREE_STEPS)
 
 
-def called(calls: Calls, updates: Array, seed: int) -> Array:
+def called(calls: list[Call], updates: Array, seed: int) -> Array:
     """What byzfl makes of a copy: its Clipping writes into what it is given."""
     np.random.seed(seed)  # of Bucketing's order
     found = updates.copy()
@@ -94,9 +102,9 @@ def vector(size: Size, case: Case) -> dict[str, Any]:
         "calls": case.calls,
         "differs": case.differs,
     }
-    if case.calls[0][0] == "Bucketing":  # of buckets of one, the numbers of the rows
+    if case.calls[0].name == "Bucketing":  # of buckets of one, the numbers of the rows
         numbers = np.arange(n, dtype=np.float64)[:, None]
-        order = called([("Bucketing", {"s": 1})], numbers, case.seed)
+        order = called([Call("Bucketing", {"s": 1})], numbers, case.seed)
         found["order"] = order[:, 0].astype(int).tolist()
     step = called(case.calls, updates, case.seed)
     return found | {"step": [float(f"{value:.9e}") for value in step]}  # 10 digits
