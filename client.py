@@ -102,10 +102,10 @@ class Clients:
         longest = max(len(shard) for shard in self._shards)
         self.num_points = len(point_steps(config, -(-longest // config.batch_size)))
         self._aggregation: RoundSum | RuleRound
-        if config.defense.name == "mean" and not config.defense.pre and not sees_honest(config):
+        if config.defense.name == "mean" and not sees_honest(config):
             self._aggregation = RoundSum(model, self.num_points, config.clients_per_round)
         else:
-            self._aggregation = RuleRound(model, self.num_points, rule_of(config.defense), state)
+            self._aggregation = RuleRound(model, self.num_points, rule_of(config), state)
 
     def class_counts(self) -> list[list[int]]:
         """Images of each client, by class."""

@@ -44,7 +44,7 @@ def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
         torch.manual_seed(0)
         model = Small()
         rows = [torch.randn(len(FlatModel(model))) for _ in samples]
-        aggregation = RuleRound(model, 0, rule_of(make_config(name, 7).defense), {})
+        aggregation = RuleRound(model, 0, rule_of(make_config(name, 7)), {})
         aggregation.begin(plan)
         for client in plan.shares[ranks.rank]:
             local = Small()
@@ -140,7 +140,7 @@ def clip_twice(ranks: Ranks) -> list[Any]:
     """Two rounds of centered clipping, of which the second begins where the first ended."""
     torch.manual_seed(0)
     model, locals_ = Small(), [Small() for _ in range(3)]
-    rule = rule_of(make_config("centered_clipping", 3, tau=0.5).defense)
+    rule = rule_of(make_config("centered_clipping", 3, tau=0.5))
     aggregation = RuleRound(model, 0, rule, {})
     found: list[Any] = []
     for _ in range(2):

@@ -22,8 +22,7 @@ class Purpose(IntEnum):
     PARTICIPANTS = 7
     VALIDATION = 8
     POISON = 9
-    BUCKETS = 10
-    NOISE = 11
+    NOISE = 10
 
 
 def stream(seed: int, purpose: Purpose, client: int = 0, round_index: int = 0) -> Generator:

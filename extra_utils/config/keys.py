@@ -59,26 +59,10 @@ class ChoiceConfig:
     parameters: Json = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DefenseConfig(ChoiceConfig):
-    """The key `defense`: the rule, and what is done to the differences before it sees them."""
-
-    name: str
-    """which one"""
-    pre: Literal["nnm", "bucketing"] | None = None
-    """in front of the rule: "nnm", each difference becomes the mean of its nearest; "bucketing",
-    several at a time become their mean, in an order drawn from the seed (null: nothing)"""
-    pre_f: CountOrZero = 1
-    """`nnm`: how many attackers are assumed; n - f are near, itself included"""
-    pre_s: Count = 2
-    """`bucketing`: how many become one"""
-
-
 STEPS = ("optimizer", "schedule", "server")  # keys of an unused choice are warned of
 KINDS: dict[str, type] = {
     "attack": AttackConfig,
-    "defense": DefenseConfig,
-    **dict.fromkeys(STEPS, ChoiceConfig),
+    **dict.fromkeys(("defense", *STEPS), ChoiceConfig),
 }
 
 
@@ -166,7 +150,7 @@ class GivenConfig:
     attack: list[AttackConfig] | None = None
     """null, or {"name": ..., "clients": [...], "start_round": ..., parameters of that attack}; or
     a list of these: labels are edited in its order, then differences in it"""
-    defense: DefenseConfig = DefenseConfig(name="mean")
+    defense: ChoiceConfig = ChoiceConfig(name="mean")
     """{"name": ..., parameters of that rule}: how the clients' updates become one"""
     seed: Annotated[int, Range(0, LARGEST_COUNT)] = 0
     """root of every random draw"""
@@ -242,6 +226,4 @@ def to_json(value: Any) -> Any:
         return flat
     if flat.get("fraction") is not None:
         del flat["clients"]  # of the two one is given
-    if "pre" in flat and flat["pre"] is None:
-        del flat["pre_f"], flat["pre_s"]
     return {k: v for k, v in (flat | flat.pop("parameters")).items() if v is not None}

@@ -145,9 +145,9 @@ def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> Give
             continue  # as if it were not given: where null is right, it is the default
         if key == "attack":
             several = value if isinstance(value, list) else [value]
-            checked[key] = [read_nested(key, own, places, tables[key]) for own in several] or None
+            checked[key] = [_read_nested(key, own, places, tables[key]) for own in several] or None
         elif key in KINDS:
-            checked[key] = read_nested(key, value, places, tables[key])
+            checked[key] = _read_nested(key, value, places, tables[key])
         else:
             checked[key] = check_value(places.of(key), key, value, HINTS[key])
     return GivenConfig(**checked)
@@ -191,7 +191,7 @@ def _merge(key: str, old: Any, new: Json) -> Json:
     return {inner: value for inner, value in kept.items() if EITHER.get(inner) not in new} | new
 
 
-def read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:
+def _read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:
     """A nested key's config from its JSON object, whose name is that of one of the functions."""
     if not isinstance(value, dict) or "name" not in value:
         raise WrongKey(key, f'got {show(value)}, must be {{"name": ...}} with its keys')

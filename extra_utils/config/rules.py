@@ -1,7 +1,7 @@
 """Defaults that depend on other keys, what must hold between keys, and what has no effect."""
 
 from extra_utils.basics.errors import WrongKey, show
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, GivenConfig
+from extra_utils.config.keys import AttackConfig, Config, GivenConfig
 from extra_utils.config.reader import Places
 
 LONGEST_NAME = 100
@@ -118,10 +118,6 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     } | places.idle
     if config.optimizer.parameters.get("nesterov") and not config.optimizer.parameters["momentum"]:
         found["optimizer.nesterov"] = "optimizer.momentum is 0"
-    for key, pre in (("pre_f", "nnm"), ("pre_s", "bucketing")):
-        own, usual = getattr(config.defense, key), getattr(DefenseConfig, key)
-        if own != usual and config.defense.pre != pre:
-            found[f"defense.{key}"] = f"pre is {show(config.defense.pre)}"
     for attack in config.attacks:
         found |= _idle_of_attack(attack, config.num_clients)
     texts = {key: f"has no effect here: {reason}" for key, reason in found.items()}

@@ -12,13 +12,12 @@ from typing import Any
 from extra_utils.aggregation.messages import Aggregate, Rule, State, Updates, by_samples
 from extra_utils.aggregation.server import SERVERS
 from extra_utils.basics.errors import WrongKey
-from extra_utils.config.keys import Config, DefenseConfig
+from extra_utils.config.keys import Config
 from extra_utils.config.reader import Tables
 from extra_utils.training.optimizer import OPTIMIZERS, SCHEDULES
 from federal_defense.attacks.table import ATTACKS
 from federal_defense.class_mean import class_mean
 from federal_defense.rules import compared, differences, output_layer
-from federal_defense.rules.before import check_pre, num_after, on_means
 
 Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
 
@@ -72,25 +71,18 @@ ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attacke
 
 def check_bounds(config: Config) -> None:
     """A WrongKey with the bound where the rule's theorem does not cover the run's rounds."""
-    defense, n = config.defense, config.clients_per_round
-    check_n(defense, n)
-    if defense.name == "fltrust":
+    name, parameters, n = config.defense.name, config.defense.parameters, config.clients_per_round
+    for bound, holds in BOUNDS.get(name, []):
+        if not holds(n, parameters):
+            got = ", ".join(f"{key}={value}" for key, value in {"n": n, **parameters}.items())
+            raise WrongKey("defense", f"{name} needs {bound}, got {got}")
+    if name == "fltrust":
         trusts = "fltrust takes client 0 for the server's own, trusted one, which"
         if n < config.num_clients:
             raise WrongKey("defense", f"{trusts} sits out unless drawn: clients_per_round is {n}")
         attacks = [a for a in config.attacks if 0 in config.attackers_of(a, a.start_round)]
         if attacks or any(a.sample_clients for a in config.attacks):
             raise WrongKey("defense", f"{trusts} attacks here, or may be drawn to")
-
-
-def check_n(defense: DefenseConfig, n: int) -> None:
-    """A WrongKey where the rule's theorem, or what stands before it, does not cover n clients."""
-    check_pre(defense, n)
-    seen = {"n": num_after(defense, n), **defense.parameters}
-    for bound, holds in BOUNDS.get(defense.name, []):
-        if not holds(seen["n"], defense.parameters):
-            got = ", ".join(f"{key}={value}" for key, value in seen.items())
-            raise WrongKey("defense", f"{defense.name} needs {bound}, got {got}")
 
 
 def check_num_classes(config: Config, num_classes: int) -> None:
@@ -109,7 +101,6 @@ def warn_of_attackers(config: Config) -> str:
     return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
 
 
-def rule_of(defense: DefenseConfig) -> Rule:
-    """The rule with its parameters, behind what stands in front of it."""
-    rule = partial(DEFENSES[defense.name], **defense.parameters)
-    return rule if defense.pre is None else partial(on_means, rule=rule, defense=defense)
+def rule_of(config: Config) -> Rule:
+    """The config's rule with its parameters."""
+    return partial(DEFENSES[config.defense.name], **config.defense.parameters)

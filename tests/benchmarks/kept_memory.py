@@ -34,7 +34,7 @@ def measure_on_rank(ranks: Ranks) -> None:
     model = torchvision.models.resnet34()
     size = 4 * len(FlatModel(model)) / MIB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    aggregation = RuleRound(model, 0, rule_of(config.defense), {})
+    aggregation = RuleRound(model, 0, rule_of(config), {})
     plan = make_plan(dict.fromkeys(range(CLIENTS), 100), WORLD_SIZE)
     aggregation.begin(plan)
     for client in plan.shares[ranks.rank]:

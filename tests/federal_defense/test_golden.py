@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from federal_defense.rules.before import SINGLES_OUT
 from numpy.typing import NDArray
 
 from extra_utils.aggregation.messages import Array
 from extra_utils.basics.random_streams import Purpose
 from federal_defense.rules import aggregate, on_paper
-from federal_defense.rules.before import SINGLES_OUT
 from federal_defense.rules.table import DEFENSES
 
 FOLDER = Path(__file__).parent / "golden"

@@ -15,7 +15,7 @@ import pytest
 from extra_utils.aggregation.messages import Added, Aggregate, Array, Draw, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.random_streams import stream
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
+from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config
 from extra_utils.config.reader import Places
 from federal_defense.rules.differences import num_trimmed
 from federal_defense.rules.table import (
@@ -60,7 +60,7 @@ class Dense:
 
 def judge(name: str, updates: Updates, **parameters: Any) -> Aggregate:
     config = make_config(name, len(updates.samples), **parameters)
-    return rule_of(config.defense)(updates, {})
+    return rule_of(config)(updates, {})
 
 
 def make_config(name: str, n: int, **parameters: Any) -> Config:
@@ -72,7 +72,7 @@ def make_config(name: str, n: int, **parameters: Any) -> Config:
         "norm_clipping": {"tau": None},
     }
     given = {**defaults.get(name, {}), **parameters}
-    return helpers.make_config(num_clients=n, defense=DefenseConfig(name=name, parameters=given))
+    return helpers.make_config(num_clients=n, defense=ChoiceConfig(name=name, parameters=given))
 
 
 def step_of(aggregate: Aggregate, updates: Dense) -> Array:
@@ -370,5 +370,5 @@ def test_more_attackers_than_a_rule_allows_for_are_said(
     assert warn_of_attackers(replace(config, attack=[attack])) == said
     assert not warn_of_attackers(replace(config, attack=[attack], clients_per_round=5))
     assert not warn_of_attackers(
-        replace(config, defense=DefenseConfig(name="mean"), attack=[attack])
+        replace(config, defense=ChoiceConfig(name="mean"), attack=[attack])
     )
