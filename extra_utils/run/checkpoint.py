@@ -1,6 +1,7 @@
 """The files that hold a model: model.pth for the user, checkpoint.pth to go on from."""
 
 import io
+import pickle
 import zlib
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -52,7 +53,10 @@ def load_checkpoint(path: Path, identity: Identity) -> Checkpoint | None:
         raise ConfigError(f"{path}: is no whole checkpoint: {error.strerror}") from None
     if content[-4:] != checksum(memoryview(content)[:-4]):
         raise ConfigError(f"{path}: is no whole checkpoint: its checksum does not fit")
-    found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ConfigError(f"{path}: is no checkpoint: it holds more than values") from None
     if change := first_change(found["identity"], identity):
         raise ConfigError(f"{path}: is of another run: {change}")
     memory = {name: value.numpy() for name, value in found["rule"].items()}
