@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from extra_utils.basics.errors import RunFailed, printable
+from extra_utils.basics.errors import ConfigError, RunFailed, printable, show
 from extra_utils.config.keys import Config
 
 
@@ -72,6 +72,12 @@ def find_launcher() -> Launcher:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     if not {"TORCHELASTIC_RUN_ID", *names} <= os.environ.keys():
         return Launcher()
-    rank, local_rank, world_size = (int(os.environ[name]) for name in names)
-    is_restart = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-    return Launcher(rank, local_rank, world_size, is_restart)
+    rank, local_rank, world_size = map(_number, names)
+    return Launcher(rank, local_rank, world_size, _number("TORCHELASTIC_RESTART_COUNT") > 0)
+
+
+def _number(name: str) -> int:
+    text = os.environ.get(name, "0")
+    if not text.isdecimal():
+        raise ConfigError(f"environment: {name}: got {show(text)}, must be a whole number")
+    return int(text)
