@@ -22,16 +22,9 @@ from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation, evaluate
 from extra_utils.training.optimizer import Moment, Optimizer, learning_rate, new_optimizer
 from extra_utils.utils import pick_samples
+from federal_defense.attacks import table as attacks
 from federal_defense.attacks.hiding import HIDE, Disguise
 from federal_defense.attacks.labels import Poisoned
-from federal_defense.attacks.table import (
-    collusions,
-    edits_of,
-    hiding_of,
-    poison,
-    sees_honest,
-    size_key,
-)
 from federal_defense.rules.table import rule_of
 from get_weight_matrix import RoundSum, RuleRound, class_means
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
@@ -102,7 +95,7 @@ class Clients:
         longest = max(len(shard) for shard in self._shards)
         self.num_points = len(point_steps(config, -(-longest // config.batch_size)))
         self._aggregation: RoundSum | RuleRound
-        if config.defense.name == "mean" and not sees_honest(config):
+        if config.defense.name == "mean" and not attacks.sees_honest(config):
             self._aggregation = RoundSum(model, self.num_points, config.clients_per_round)
         else:
             self._aggregation = RuleRound(model, self.num_points, rule_of(config), state)
@@ -122,8 +115,8 @@ class Clients:
         samples = {client_id: len(self._shards[client_id]) for client_id in drawn.tolist()}
         shares = share_out(samples, world_size, num_clients)
         attackers = config.attackers(round_index)
-        key = size_key(config) if attackers else ""
-        together = collusions(config, round_index)
+        key = attacks.size_key(config) if attackers else ""
+        together = attacks.collusions(config, round_index)
         draw = partial(stream, config.seed, round_index=round_index)
         return RoundPlan(samples, shares, attackers, num_clients, key, together, draw)
 
@@ -146,12 +139,12 @@ class Clients:
         config, dataset, shard = self._config, self._dataset, self._shards[client_id]
         labels = dataset.train.labels[shard]
         who = config, dataset.num_classes, client_id, round_index
-        loader = TrainLoader(dataset, shard, config, poison(labels, *who))
+        loader = TrainLoader(dataset, shard, config, attacks.poison(labels, *who))
         draws_points = config.eval_points and (client_id == 0 or not config.only_0)
         eval_loader = self._eval_loader if draws_points else None
-        edits = edits_of("diff", *who, samples)
+        edits = attacks.edits_of("diff", *who, samples)
         honest = TrainLoader(dataset, shard, config, Poisoned(labels))
-        hides = [(HIDE[name], honest) for name in hiding_of(config, client_id, round_index)]
+        hides = [(HIDE[name], honest) for name in attacks.hiding_of(config, client_id, round_index)]
         return Client(client_id, config, loader, eval_loader, self._observer, edits, hides)
 
 
@@ -183,7 +176,9 @@ def sample_rows(config: Config, dataset: Dataset) -> dict[str, tuple[Images, Lab
     rows = {}
     for client_id in sorted(list(order)[:SAMPLED_CLIENTS]):
         true = dataset.train.labels[shards[client_id]]
-        poisoned = poison(true, config, dataset.num_classes, client_id, last.get(client_id, 1))
+        poisoned = attacks.poison(
+            true, config, dataset.num_classes, client_id, last.get(client_id, 1)
+        )
         chosen = pick_samples(true, poisoned.labels, generator)
         images = poisoned.stamped(dataset.train.images[shards[client_id][chosen]], chosen)
         rows[f"client {client_id}"] = (images, true[chosen], poisoned.labels[chosen])

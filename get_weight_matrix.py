@@ -12,12 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from extra_utils.aggregation.flat_model import (
-    BLOCK,
-    FIXED_POINT,
-    FlatModel,
-    to_fixed_point,
-)
+from extra_utils.aggregation.flat_model import BLOCK, FIXED_POINT, FlatModel, to_fixed_point
 from extra_utils.aggregation.messages import (
     Added,
     Aggregate,
