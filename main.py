@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from extra_utils.basics.errors import ConfigError, RunFailed, ending, leave, prepare_process, say
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
-from extra_utils.config.reader import Arguments, parse_arguments, read_config
+from extra_utils.config.reader import DEFAULT_CONFIG, Arguments, parse_arguments, read_config
 from extra_utils.config.sweep import Sweep, baseline_of, read_sweep
 from extra_utils.my_dataset import fingerprint, open_dataset
 from extra_utils.processes.child import advise_on_cores, available_cores
@@ -33,22 +33,17 @@ def main(argv: list[str]) -> int:
     if "--help" in argv or "-h" in argv:
         print(help_text(TABLES))
         return 0
-    return ending(lambda: start(parse_arguments(argv), find_launcher()))
-
-
-def start(arguments: Arguments, launcher: Launcher) -> None:
-    """One run; or, where a key has several values, one of each combination and a comparison."""
-    if sweep := read_sweep(arguments):
-        compare_all(sweep, arguments, launcher, lambda _: "")
-    else:
-        federate(arguments, launcher)
+    return ending(lambda: federate(parse_arguments(argv), find_launcher()))
 
 
 def federate(arguments: Arguments, launcher: Launcher) -> None:
-    """From the command line to the finished run folder."""
+    """One run; or, where a key has several values, one of each combination and a comparison."""
+    if sweep := read_sweep(arguments):
+        compare_all(sweep, arguments, launcher, lambda _: "")
+        return
     read = read_resumed if arguments.resume else read_config
-    if launcher.is_main and arguments.notice:
-        say(arguments.notice)
+    if launcher.is_main and arguments.config is None and arguments.resume is None:
+        say(f"config: {DEFAULT_CONFIG}, as none was given")
     given, places = read(arguments, TABLES)
     config = checked_config(given, places, launcher)
 

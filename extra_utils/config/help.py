@@ -57,7 +57,8 @@ def help_text(tables: Tables) -> str:
 
 def rows_of(kind: type) -> list[Row]:
     """The keys of a config, or those that every attack or every rule has, in order."""
-    source = inspect.getsource(kind)  # each field has a docstring under it
+    # each field has a docstring under it
+    source = "".join(inspect.getsource(base) for base in kind.__mro__[:-1])
     found = re.findall(r'^    (\w+): [^\n]+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL)
     texts = {name: " ".join(text.split()) for name, text in found}
     defaults = {f.name: _default(f.default, f.default_factory) for f in fields(kind)}

@@ -8,16 +8,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 from extra_utils.basics.random_streams import Purpose, stream
-from extra_utils.config.values import (
-    LARGEST_COUNT,
-    Count,
-    CountOrZero,
-    Fraction,
-    Json,
-    NotNegative,
-    Positive,
-    Range,
-)
+from extra_utils.config.values import Count, CountOrZero, Fraction, NotNegative, Positive, Range
 
 DATA_TYPES = Literal["cifar", "cifar100", "mnist", "fashion_mnist", "flower", "folder", "synthetic"]
 MODELS = Literal["net", "mnist_net", "cnn", "resnet18", "resnet34", "resnet101"]
@@ -25,11 +16,18 @@ PARTITIONS = Literal["iid", "dirichlet", "shards", "classes", "quantity"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttackConfig:
-    """The key `attack`: who attacks, from when on, and the attack's own parameters."""
+class ChoiceConfig:
+    """A key such as `defense`: the name of a function, and that function's own parameters."""
 
     name: str
-    """which attack"""
+    """which one"""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackConfig(ChoiceConfig):
+    """The key `attack`: who attacks, and from when on."""
+
     clients: list[CountOrZero] = field(default_factory=lambda: [2])
     """the attackers' client numbers; [] for none, the baseline to stand beside"""
     fraction: Fraction | None = None
@@ -42,21 +40,6 @@ class AttackConfig:
     """the last one (null: the run's)"""
     every: Count | None = None
     """from the first on, each how manieth round is attacked (null: each)"""
-    parameters: Json = field(default_factory=dict)
-
-    def is_active(self, round_index: int) -> bool:
-        """Whether anybody attacks in this round."""
-        is_in_time = self.start_round <= round_index <= (self.end_round or LARGEST_COUNT)
-        return is_in_time and (round_index - self.start_round) % (self.every or 1) == 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChoiceConfig:
-    """A key such as `defense`: the name of a function, and that function's own parameters."""
-
-    name: str
-    """which one"""
-    parameters: Json = field(default_factory=dict)
 
 
 STEPS = ("optimizer", "schedule", "server")  # keys of an unused choice are warned of
@@ -152,7 +135,7 @@ class GivenConfig:
     a list of these: labels are edited in its order, then differences in it"""
     defense: ChoiceConfig = ChoiceConfig(name="mean")
     """{"name": ..., parameters of that rule}: how the clients' updates become one"""
-    seed: Annotated[int, Range(0, LARGEST_COUNT)] = 0
+    seed: CountOrZero = 0
     """root of every random draw"""
     threads_per_process: Annotated[int, Range(1, 256)] = 1
     """torch threads of each process; they are part of what fixes the result's bytes"""
@@ -196,7 +179,8 @@ class Config(GivenConfig):
 
     def attackers_of(self, attack: AttackConfig, round_index: int) -> list[int]:
         """Those of one attack; equal fractions draw the same clients."""
-        if not attack.is_active(round_index):
+        since, end = round_index - attack.start_round, attack.end_round or round_index
+        if since < 0 or round_index > end or since % (attack.every or 1):
             return []
         if attack.fraction is None:
             return attack.clients

@@ -43,12 +43,6 @@ class Arguments:
     yes: str | None = None
     overrides: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def notice(self) -> str:
-        """Which config is taken where none was given; "" where one was."""
-        is_given = self.config is not None or self.resume is not None
-        return "" if is_given else f"config: {DEFAULT_CONFIG}, as none was given"
-
 
 def parse_arguments(argv: Iterable[str]) -> Arguments:
     """``--key=value``, ``--key value``, or a switch alone (``--only_0``); the last one wins."""

@@ -5,6 +5,7 @@ Accuracies, recalls and rates are in percent; what is not defined, or not finite
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -70,10 +71,7 @@ SCHEMA: dict[str, Keys] = {
         "source_recall": (Percent | None, "test images of the attacked class still recognised"),
         "attack_success_rate": (Percent | None, "test images of it taken for the attack's target"),
         "backdoor_success_rate": (Percent | None, "stamped images taken for the backdoor's target"),
-        "detection": (
-            dict,
-            "`precision`: flagged clients that attack; `recall`: attackers flagged",
-        ),
+        "detection": (dict, "`precision`: flagged who attack; `recall`: attackers flagged"),
         "unchanged": (bool, "whether the rule left every client out: the model is as it was"),
         "bytes_per_rank": (CountOrZero, "what rank 0 put on the wire in this round"),
         "seconds": (dict, "of rank 0: `train`, `aggregate`, `evaluate`, `save`, which sum to it"),
@@ -128,50 +126,50 @@ def read_metrics(run_dir: Path, last_round: int | None = None) -> tuple[list[Row
     path, num_classes = run_dir / FILE_NAME, None
     rows, problems = list[Row](), list[str]()
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        where = f"{path}: line {number}"
         try:
-            row = _read_row(where, line)
-            num_classes = len(row["class_names"]) if row["kind"] == "run" else num_classes
-            _check_classes(where, row, num_classes)
+            row = _read_row(f"{path}: line {number}", line, num_classes)
         except ConfigError as problem:
             problems.append(str(problem))
-        else:
-            rows.append(row)
-            if row["kind"] == "round" and row["round"] == last_round:
-                break
+            continue
+        rows.append(row)
+        num_classes = len(row["class_names"]) if row["kind"] == "run" else num_classes
+        if row["kind"] == "round" and row["round"] == last_round:
+            break
     return rows, problems
 
 
-def _read_row(where: str, line: bytes) -> Row:
+def _read_row(where: str, line: bytes, num_classes: int | None) -> Row:
+    """A ConfigError for a row that cannot be read, or is of another number of classes."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise ConfigError(f"{where}: is not JSON, or cut off") from None
     if not isinstance(row, dict) or row.get("kind") not in list(SCHEMA):  # it may be anything
         raise ConfigError(f"{where}: is no row of a kind that is known")
-    for key in READ[row["kind"]]:
+    read = READ[row["kind"]]
+    for key in read:
         if key not in row:
             raise ConfigError(f"{where}: {key}: is missing")
         check_value(where, key, row[key], SCHEMA[row["kind"]][key][0])
-    return dict(row)
-
-
-def _check_classes(where: str, row: Row, num_classes: int | None) -> None:
-    """A ConfigError when a row has figures for another number of classes than the run."""
-    read = {key: row[key] for key in READ[row["kind"]]}
-    vectors = [*read.get("class_counts", []), *read.get("confusion_matrix", [])]
-    vectors += [read[key] for key in ("class_mean", "confusion_matrix") if key in read]
-    if any(len(vector) != num_classes for vector in vectors):
+    if row["kind"] == "run":
+        num_classes = len(row["class_names"])
+        if not (num_classes and row["class_counts"]):
+            raise ConfigError(f"{where}: names no class or no client")
+    tables = [row[key] for key in ("class_counts", "confusion_matrix") if key in read]
+    lists = [row[key] for key in ("class_mean", "confusion_matrix") if key in read]
+    if any(len(own) != num_classes for own in itertools.chain(lists, *tables)):
         raise ConfigError(f"{where}: a list has not one entry for each class")
-    if row["kind"] == "run" and not (num_classes and row["class_counts"]):
-        raise ConfigError(f"{where}: names no class or no client")
+    return row
 
 
 def versions(root: Path = ROOT) -> dict[str, str]:
-    """Of all that a figure may depend on; without a commit where there is no checkout."""
-    packages = {name: version(name) for name in PACKAGES}
-    commit = {"commit": found} if (found := commit_of(root)) else {}
-    return {"python": platform.python_version(), **packages, **commit, "sources": digest_of(root)}
+    """Of all that a figure may depend on; no commit where there is no checkout, or no git."""
+    found = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    command = ["git", f"--git-dir={root / '.git'}", "rev-parse", "--verify", "--quiet", "HEAD"]
+    with contextlib.suppress(OSError):
+        if commit := subprocess.run(command, capture_output=True, text=True).stdout.strip():
+            found["commit"] = commit
+    return found | {"sources": digest_of(root)}
 
 
 def digest_of(root: Path = ROOT) -> str:
@@ -182,11 +180,3 @@ def digest_of(root: Path = ROOT) -> str:
         name, content = path.relative_to(root).as_posix(), path.read_bytes()
         digest.update(f"{name}\n{len(content)}\n".encode() + content)
     return digest.hexdigest()[:12]
-
-
-def commit_of(root: Path = ROOT) -> str:
-    """The commit that is checked out; "" where there is no checkout, or no git."""
-    command = ["git", f"--git-dir={root / '.git'}", "rev-parse", "--verify", "--quiet", "HEAD"]
-    with contextlib.suppress(OSError):
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    return ""

@@ -7,39 +7,28 @@ from extra_utils.run.metrics import Row
 
 
 class Observer:
-    """Is told of a client's work, and tells the parent that it lives."""
+    """Is told of a client's work, tells the parent that the rank lives, and on rank 0 shows it.
 
-    def __init__(self, heartbeat: RankHeartbeat) -> None:
+    One bar is for the rounds, one for a client's batches with the epoch's mean loss so far.
+    """
+
+    def __init__(self, heartbeat: RankHeartbeat, total: int | None = None, done: int = 0) -> None:
+        """``total``: the number of rounds; without one nothing is shown."""
         self.heartbeat = heartbeat
-
-    def start_client(self, round_index: int, client_id: int, _num_batches: int) -> None:
-        self.heartbeat.place(round_index, client_id)
-
-    def train_batch(self, _epoch: int, _loss: float) -> None:
-        self.heartbeat.beat()
-
-    def eval_batch(self) -> None:
-        self.heartbeat.beat()
-
-
-class Progress(Observer):
-    """Rank 0's: a bar for the rounds, and one for its batches with the epoch's mean loss so far."""
-
-    def __init__(self, heartbeat: RankHeartbeat, num_rounds: int, done: int) -> None:
-        super().__init__(heartbeat)
+        hidden = True if total is None else None  # None: where standard error is no terminal
         self._rounds = tqdm(
-            total=num_rounds, initial=done, desc="rounds", position=0, unit="round", disable=None
+            total=total, initial=done, desc="rounds", position=0, unit="round", disable=hidden
         )
-        self._batches = tqdm(position=1, leave=False, unit="batch", disable=None)
+        self._batches = tqdm(position=1, leave=False, unit="batch", disable=hidden)
 
     def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:
-        super().start_client(round_index, client_id, num_batches)
+        self.heartbeat.place(round_index, client_id)
         self._batches.set_description(f"round {round_index}, client {client_id}", refresh=False)
         self._batches.reset(num_batches)
         self._epoch = 0
 
     def train_batch(self, epoch: int, loss: float) -> None:
-        super().train_batch(epoch, loss)
+        self.heartbeat.beat()
         if epoch != self._epoch:
             self._epoch, self._total_loss, self._num_losses = epoch, 0.0, 0
         self._total_loss += loss
@@ -47,6 +36,9 @@ class Progress(Observer):
         text = f"epoch {epoch}, mean loss {self._total_loss / self._num_losses:.3f}"
         self._batches.set_postfix_str(text, refresh=False)
         self._batches.update()
+
+    def eval_batch(self) -> None:
+        self.heartbeat.beat()
 
     def end_round(self, row: Row) -> None:
         if self._rounds.disable:  # standard error is no terminal

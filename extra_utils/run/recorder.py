@@ -18,7 +18,7 @@ from extra_utils.processes.launch import Job
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import Identity, checkpoint_beside, save_model
 from extra_utils.run.metrics import Row
-from extra_utils.run.progress import Observer, Progress
+from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
@@ -26,12 +26,14 @@ PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds, whic
 
 
 class MainRecorder:
+    """Rank 0's: writes each round down when it is over."""
+
     def __init__(self, ranks: Ranks, job: Job, done: int | None, identity: Identity) -> None:
         """``done``: the last round of a run that goes on, None for a new one. ``identity``: what
         its checkpoints are kept with."""
         self._ranks, self._config, self._run_dir = ranks, job.config, job.run_dir
         self._told, self._identity = job.told, identity
-        self.observer = Progress(ranks.heartbeat, job.config.global_epochs, done or 0)
+        self.observer = Observer(ranks.heartbeat, job.config.global_epochs, done or 0)
         self._last, self._seconds = time.perf_counter(), dict.fromkeys(PARTS, 0.0)
         rows = [] if done is None else metrics.cut_metrics(job.run_dir, done)
         self._rounds = [row for row in rows if row["kind"] == "round"]

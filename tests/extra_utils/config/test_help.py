@@ -14,7 +14,8 @@ def test_every_key_has_a_text() -> None:
     keys = [f.name for f in fields(Config)]
     assert [row[0] for row in rows_of(GivenConfig)] == [f.name for f in fields(GivenConfig)] == keys
     for kind in (AttackConfig, ChoiceConfig):
-        assert [*(row[0] for row in rows_of(kind)), "parameters"] == [f.name for f in fields(kind)]
+        keys = [f.name for f in fields(kind) if f.name != "parameters"]
+        assert [row[0] for row in rows_of(kind)] == keys
     assert all(
         row[3] for kind in (GivenConfig, AttackConfig, ChoiceConfig) for row in rows_of(kind)
     )

@@ -352,11 +352,6 @@ def test_more_runs_than_images_are_refused(tmp_path: Path) -> None:
     check_sizes(config, "X", 12, 1)
 
 
-def test_it_is_said_which_config_is_taken_where_none_is_given() -> None:
-    assert Arguments().notice.endswith("configs/cifar.json, as none was given")
-    assert Arguments(config="c.json").notice == Arguments(resume="r").notice == ""
-
-
 def test_the_first_client_that_is_none_is_named(tmp_path: Path) -> None:
     attack = FLIP | {"clients": [2, 9, 3, 12]}
     with pytest.raises(ConfigError, match="clients: got 9, must be a client, from 0 to 2"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.run.metrics import PACKAGES, commit_of, digest_of, versions
+from extra_utils.run.metrics import PACKAGES, digest_of, versions
 
 IDENTITY = {
     f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
@@ -41,6 +41,10 @@ def checkout(tmp_path: Path) -> Path:
     git("add", ".", where=root)
     git("commit", "--quiet", "-m", "first", where=root)
     return root
+
+
+def commit_of(root: Path) -> str:
+    return versions(root).get("commit", "")
 
 
 def test_versions_name_what_computes(tmp_path: Path) -> None:
