@@ -33,20 +33,12 @@ TOLD = "krum, multi_krum and trimmed_mean are told the number of attackers, orac
 Groups = dict[tuple[str, str], Group]  # by table and rule
 
 
-class Cell(NamedTuple):
-    """One run, and where its figures stand: in which table, and in which row."""
-
-    name: str  # of its folder
-    table: str
-    rule: str
-    refused: str = ""  # the bound of a theorem that does not cover it, so that it is not run
-
-
 class Plan(NamedTuple):
     """The benchmark's sweep, without what is refused."""
 
     sweep: Sweep
-    cells: list[Cell]
+    tables: dict[str, dict[str, list[str]]]  # by table and rule, so by row, the runs' names
+    refused: dict[tuple[str, str], str]  # by table and rule, the bound that forbids to run it
     clean: dict[str, str]  # by an attacked table that of the same setting without attack
 
 
@@ -60,7 +52,8 @@ def benchmark(arguments: Arguments, launcher: Launcher) -> None:
 def make_plan(sweep: Sweep) -> Plan:
     """Rules are told how many attack. Raises ConfigError where a run's config is wrong."""
     where = sweep.where | {"defense.f": "the benchmark", "defense.beta": "the benchmark"}
-    cells, kept, clean = [], [], {}
+    tables: dict[str, dict[str, list[str]]] = {}
+    kept, refused, clean = [], {}, {}
     for name, choice, texts in sweep.combinations:
         config = resolve(read_choice(sweep.path, choice, where, TABLES)[0])
         told, found = dict[str, Any](), config.num_attackers
@@ -70,18 +63,20 @@ def make_plan(sweep: Sweep) -> Plan:
             told = {"defense.f": found}
         shown = {key: text for key, text in texts.items() if not key.startswith("defense")}
         rule = " ".join(text for key, text in texts.items() if key.startswith("defense"))
-        title, refused = title_of(config, shown), ""
+        title, rule = title_of(config, shown), rule or config.defense.name
+        tables.setdefault(title, {}).setdefault(rule, []).append(name)
         clean[title] = title_of(config, shown | {"attack.fraction": "0"})
         try:
             check_bounds(resolve(read_choice(sweep.path, choice | told, where, TABLES)[0]))
             kept.append(Combination(name, choice | told, texts))
         except WrongKey as wrong:
-            refused = wrong.text
-        cells.append(Cell(name, title, rule or config.defense.name, refused))
+            refused[title, rule] = wrong.text
     if not kept:
-        raise ConfigError(f"{sweep.path}: every rule refuses every setting: {cells[0].refused}")
+        raise ConfigError(
+            f"{sweep.path}: every rule refuses every setting: {next(iter(refused.values()))}"
+        )
     attacked = {title: other for title, other in clean.items() if title != other}
-    return Plan(sweep._replace(where=where, combinations=kept), cells, attacked)
+    return Plan(sweep._replace(where=where, combinations=kept), tables, refused, attacked)
 
 
 def title_of(config: Config, shown: dict[str, str]) -> str:
@@ -97,10 +92,11 @@ def title_of(config: Config, shown: dict[str, str]) -> str:
 def publish(plan: Plan, folder: Path) -> str:
     """Writes ``benchmark.md`` and ``benchmark.png`` of all runs that are done; the tables."""
     groups: Groups = {}
-    for cell in plan.cells:
-        if not cell.refused and (folder / cell.name / "model.pth").is_file():
-            group = groups.setdefault((cell.table, cell.rule), Group(cell.rule, [], {}))
-            group.runs.append(read_run(folder / cell.name))
+    for title, rules in plan.tables.items():
+        for rule, names in rules.items():
+            ended = [folder / name for name in names if (folder / name / "model.pth").is_file()]
+            if ended:
+                groups[title, rule] = Group(rule, [read_run(run) for run in ended], {})
     if not groups:
         return "no run has come to its end"
     runs = [run for group in groups.values() for run in group.runs]
@@ -114,17 +110,18 @@ def publish(plan: Plan, folder: Path) -> str:
 
 def tables(plan: Plan, groups: Groups) -> Iterator[str]:
     """Markdown, one for each setting."""
-    for title in dict.fromkeys(cell.table for cell in plan.cells):
+    for title, rules in plan.tables.items():
         head, *rows = cells([group for (own, _), group in groups.items() if own == title], None)
-        blank, own = [""] * (len(head) - 2), [cell for cell in plan.cells if cell.table == title]
-        found = {c.rule: [c.rule, c.refused or "not run to its end", *blank] for c in own}
-        found |= {row[0]: row for row in rows}
-        yield markdown([[title, *head[1:]], *found.values()])
+        found = {row[0]: row for row in rows}
+        for rule in rules.keys() - found.keys():
+            reason = plan.refused.get((title, rule), "not run to its end")
+            found[rule] = [rule, reason, *[""] * (len(head) - 2)]
+        yield markdown([[title, *head[1:]], *(found[rule] for rule in rules)])
 
 
 def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
     """Source recall against accuracy, a panel for each attacked setting."""
-    rules = dict.fromkeys(cell.rule for cell in plan.cells)
+    rules = dict.fromkeys(rule for own in plan.tables.values() for rule in own)
     columns = min(len(plan.clean), 2) or 1  # of panels
     rows = -(-len(plan.clean) // columns) or 1
     figure = Figure(figsize=(style.WIDTH, PANEL * rows + 1), layout="constrained")

@@ -1,4 +1,4 @@
-"""Every picture of a run, from its config.json and metrics.jsonl alone; the curves are here."""
+"""Every picture of a run, from its config.json and metrics.jsonl alone."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from extra_utils.plots import matrices, style
+from extra_utils.plots import style
 from extra_utils.plots.comparison import Group, cells
 from extra_utils.plots.report import write_report
 from extra_utils.plots.run_data import Array, RunData, column, read_run, say_once
-from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, marks, save
+from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, SMALL, marks, save
 from extra_utils.run.metrics import Row
 
 LABELS = {
@@ -23,19 +24,23 @@ LABELS = {
 }
 HANDFUL = 6  # clients with a curve of their own
 GRID = 10  # places in a round at which the band of all clients is drawn
+CELL_TEXT_LIMIT = 20  # rows or columns up to which a matrix shows its numbers
+CELL, ROW = 0.42, 0.2  # inches, of a cell with its number
+Form = tuple[str, str, str]  # a title, the numbers' form (like ".1f"), and what the colours show
+HEIGHTS = (2.2, 6.0)  # inches, of a matrix
 
 
 def draw_run(folder: Path, formats: Iterable[str] = ("png",)) -> RunData:
     """Every picture that metrics.jsonl has the figures for; returns what was read."""
     run = read_run(folder)
     figures = {key: draw_curves(run, key) for key in ("accuracy", "loss")}
-    figures["partition"] = matrices.draw_partition(run)
+    figures["partition"] = draw_partition(run)
     if run.clients:
-        figures["class_mean"] = matrices.draw_class_means(run)
+        figures["class_mean"] = draw_class_means(run)
     if any(row["flagged"] is not None for row in run.clients):
-        figures["detection"] = matrices.draw_detection(run)
+        figures["detection"] = draw_detection(run)
     if run.summary:
-        figures["confusion_matrix"] = matrices.draw_confusion(run, run.summary)
+        figures["confusion_matrix"] = draw_confusion(run, run.summary)
     else:
         say_once(f"note: {folder}: the run has not ended: no confusion matrix")
     for name, figure in figures.items():
@@ -128,3 +133,79 @@ def draw_global(axes: Axes, run: RunData, key: str) -> None:
         taken = f"global, {source} taken for {target}"
         axes.plot(places, recall, "v-", color="grey", label=f"global, recall of {source}", **how)
         axes.plot(places, success, "^:", color="grey", label=taken, **how)
+
+
+def draw_class_means(run: RunData) -> Figure:
+    """The last round's weight matrix; the colours leave out in what the classes differ anyway."""
+    last = [row for row in run.clients if row["round"] == run.clients[-1]["round"]]
+    values = np.array([row["class_mean"] for row in last])  # [n, C]
+    title = f"class means of the last layer, round {last[0]['round']}"
+    label = "weight, above or below the clients' median"
+    shades = values - np.median(values, axis=0)
+    return draw_matrix(run, last, values, (title, ".3f", label), shades)
+
+
+def draw_partition(run: RunData) -> Figure:
+    """How many images of each class each client holds."""
+    counts = np.array(run.run["class_counts"], dtype=np.float64)  # [clients, C]
+    attackers = {client for own in run.config["attack"] for client in own.get("clients", [])}
+    rows = [{"client": c, "attacker": c in attackers, "flagged": None} for c in range(len(counts))]
+    form = ("training images by client and class", ".0f", "training images")
+    return draw_matrix(run, rows, counts, form)
+
+
+def draw_detection(run: RunData) -> Figure:
+    """Clients x rounds: who was left out."""
+    clients, rounds = (sorted({row[key] for row in run.clients}) for key in ("client", "round"))
+    seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
+    for row in run.clients:
+        seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
+    figure, (axes,) = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
+    colors = ListedColormap(["white", "lightgrey", "black"])
+    axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
+    rows = [{"client": c, "attacker": c in run.attackers, "flagged": None} for c in clients]
+    style.name_clients(axes, rows)
+    style.number_ticks(axes.xaxis, rounds)
+    axes.set_xlabel("round")
+    axes.fill_between([], [], color="lightgrey", label="kept")  # for the legend
+    axes.fill_between([], [], color="black", label="left out")
+    style.arrange(figure, f"{run.title}, left out by {run.rule}", run.setting)
+    return figure
+
+
+def draw_confusion(run: RunData, summary: Row) -> Figure:
+    """The final global model, each row in percent of its true class."""
+    counts = np.array(summary["confusion_matrix"], dtype=np.float64)  # [C, C]
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    form = ("final model, % of true class", ".1f", "% of the true class")
+    return draw_matrix(run, None, shares, form)
+
+
+def draw_matrix(
+    run: RunData, clients: list[Row] | None, values: Array, form: Form, shades: Array | None = None
+) -> Figure:
+    """A matrix [clients or true classes, classes] in colours, and in numbers where it is small.
+
+    ``shades``: what the colours show instead, of the same shape, blue below 0 and red above.
+    """
+    figure, (axes,) = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
+    names, shown = run.run["class_names"], values if shades is None else shades
+    largest = float(np.abs(shown).max()) or 1.0
+    low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
+    image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
+    scale = figure.add_axes((0.9, 0, style.SCALE / style.WIDTH, 1), label="scale")
+    label = style.in_lines(form[2], figure.get_figheight(), style.LABEL)
+    figure.colorbar(image, cax=scale).set_label(label)
+    width = 0.0
+    if max(values.shape) <= CELL_TEXT_LIMIT:
+        width = CELL * len(names)
+        for (row, column), value in np.ndenumerate(values):
+            color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
+            text = format(value, form[1])
+            text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
+            axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
+    style.name_classes(axes, names, width, clients is None)
+    if clients is not None:
+        style.name_clients(axes, clients)
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
+    return figure

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, findSystemFonts, fontManager, get_font
 
 from extra_utils.basics.files import write_whole
+from extra_utils.run.metrics import Row
 
 # Okabe and Ito's colours, and of Tol's one in place of a yellow that is pale in print
 GLOBAL, ATTACKER, ATTACKER_MARK = "black", "#D55E00", ">"  # in all pictures
@@ -29,6 +30,10 @@ WIDTH, SCALE, PAD = 6.4, 0.14, 0.08  # inches: an A4 page's text, a colour bar, 
 TITLE, LABEL, TEXT, SMALL = 10, 9, 8, 7  # sizes of letters, in points
 LINE = 1.35 / 72  # inches of a line by its letters' size
 MOST_TICKS = 12  # of numbered rows or columns
+MOST_NAMES = 40  # rows or columns that are named
+NAME = 1.5  # inches of a class's name
+TILTED = 0.17  # inches of a column under which its name stands upright
+SLANTED: dict[str, Any] = {"rotation_mode": "anchor", "ha": "right", "va": "center"}
 STEPS = [number * 10**power for power in range(9) for number in (1, 2, 5)]
 CHINESE_FONTS = ["Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "SimHei"]
 UNUSABLE_FONTS = "last.?resort|blank|notdef|emoji"  # they have a box, or coloured dots, for all
@@ -50,16 +55,7 @@ def new_figure(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, figure.axes
 
 
-def add_scale(figure: Figure, image: Any, label: str) -> None:
-    """What the colours of an image mean, at its right."""
-    axes = figure.add_axes((0.9, 0, SCALE / WIDTH, 1), label="scale")
-    text = in_lines(label, axes.bbox.height / figure.dpi, LABEL)
-    figure.colorbar(image, cax=axes).set_label(text)
-
-
-def arrange(
-    figure: Figure, title: str, setting: str, *, width: float = 0, handles: Sequence[Any] = ()
-) -> None:
+def arrange(figure: Figure, title: str, setting: str, *, width: float = 0) -> None:
     """Gives labels, legend and title the room that they need; the axes keep their height.
 
     The figure is ``WIDTH`` inches wide, or wider where its panel would have less than ``width``.
@@ -73,7 +69,7 @@ def arrange(
     whole = max(WIDTH, taken + width)
     sizes = np.where(fixed, fixed, (whole - taken) / (fixed == 0).sum())
     places = np.cumsum([0, *(left + sizes + right)])[:-1] + left
-    bottom = below.max() + add_legend(figure, whole - 2 * PAD, handles)
+    bottom = below.max() + add_legend(figure, whole - 2 * PAD)
     total = bottom + height + above.max()
     figure.set_size_inches(whole, total)
     for axes, place, size in zip(figure.axes, places, sizes, strict=True):
@@ -81,10 +77,10 @@ def arrange(
     add_head(figure, title, setting)
 
 
-def add_legend(figure: Figure, width: float, handles: Sequence[Any]) -> float:
-    """Of the curves and the handles, at the bottom, in as many columns as fit; its height."""
+def add_legend(figure: Figure, width: float) -> float:
+    """Of the curves, at the bottom, in as many columns as fit; its height."""
     curves = [curve for axes in figure.axes for curve in axes.get_legend_handles_labels()[0]]
-    found = {curve.get_label(): curve for curve in [*handles, *curves]}
+    found = {str(curve.get_label()): curve for curve in curves}
     if not found:
         return 0.0
     names = [in_lines(name, width - 0.6, TEXT) for name in found]
@@ -116,6 +112,44 @@ def number_ticks(axis: Axis, numbers: Sequence[int]) -> None:
     step = next(step for step in STEPS if len(numbers) <= MOST_TICKS * step)
     places = [place for place, number in enumerate(numbers) if number % step == 0]
     axis.set_ticks(places, [str(numbers[place]) for place in places])
+
+
+def name_classes(axes: Axes, names: list[str], width: float, is_both: bool) -> None:
+    """Under columns, ``width`` inches or more in all, or beside rows, too; of many some numbers."""
+    axes.set_xlabel("class")
+    if is_both:
+        axes.set(xlabel="predicted", ylabel="true")
+    if len(names) > MOST_NAMES:
+        number_ticks(axes.xaxis, range(len(names)))
+        return
+    names, how = [shortened(name, NAME, TEXT) for name in names], {}
+    column = max(width, WIDTH - 2 * NAME) / len(names)
+    if max(width_of(name, TEXT) for name in names) > column - PAD:
+        angle, size = (45, TEXT) if column > TILTED else (90, SMALL - 1)
+        how = {"rotation": angle, "fontsize": size, **SLANTED}
+    axes.set_xticks(range(len(names)), names, **how)
+    if is_both:
+        axes.set_yticks(range(len(names)), names)
+
+
+def name_clients(axes: Axes, rows: list[Row]) -> None:
+    """Beside rows: attackers in their colour, flagged bold; of many some numbers, and arrows."""
+    if len(rows) > MOST_NAMES:
+        for key, color, place, marker in (("attacker", ATTACKER, 0, 5), ("flagged", "black", 1, 4)):
+            marked = [number for number, row in enumerate(rows) if row[key]]
+            size, by_row = min(5.5, 55 / len(rows) ** 0.5), axes.get_yaxis_transform()
+            how: dict[str, Any] = {"transform": by_row, "clip_on": False, "scaley": False, "ls": ""}
+            axes.plot([place] * len(marked), marked, color=color, marker=marker, ms=size, **how)
+        number_ticks(axes.yaxis, [row["client"] for row in rows])
+        axes.set_ylabel("client (▸ attacker, ◂ flagged)")
+        return
+    notes = [", ".join(key for key in ("attacker", "flagged") if row[key]) for row in rows]
+    both = zip(rows, notes, strict=True)
+    names = [f"client {row['client']}" + f" ({note})" * bool(note) for row, note in both]
+    axes.set_yticks(range(len(rows)), names)
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_color(ATTACKER if row["attacker"] else "black")
+        label.set_fontweight("bold" if row["flagged"] else "normal")
 
 
 def marks(number: int, **how: Any) -> dict[str, Any]:

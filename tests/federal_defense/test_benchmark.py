@@ -12,7 +12,7 @@ from extra_utils.config.sweep import Sweep
 from extra_utils.plots import style
 from extra_utils.plots.comparison import Group
 from extra_utils.plots.run_data import RunData
-from federal_defense.benchmark import PANEL, Cell, Groups, Plan, draw, tables
+from federal_defense.benchmark import PANEL, Groups, Plan, draw, tables
 
 TITLES = [
     f"{partition}, {attack}"
@@ -20,12 +20,10 @@ TITLES = [
     for attack in ("no attack", "4 of 10 attack")
 ]
 SWEEP = Sweep(Path("plan.json"), {}, {}, [])
-CELLS = [
-    Cell(f"{title} {rule}", title, rule, "krum needs more" * (rule == "krum" and "4 of" in title))
-    for title in TITLES
-    for rule in ("mean", "krum", "oracle")
-]
-PLAN = Plan(SWEEP, CELLS, {TITLES[1]: TITLES[0], TITLES[3]: TITLES[2]})
+RULES = ("mean", "krum", "oracle")
+TABLES = {title: {rule: [f"{title} {rule}"] for rule in RULES} for title in TITLES}
+REFUSED = {(title, "krum"): "krum needs more" for title in TITLES if "4 of" in title}
+PLAN = Plan(SWEEP, TABLES, REFUSED, {TITLES[1]: TITLES[0], TITLES[3]: TITLES[2]})
 
 
 KEYS = ("accuracy", "source_recall", "attack_success_rate")
@@ -101,14 +99,14 @@ def test_the_figure_has_recall_to_the_right_and_accuracy_upwards_with_error_bars
 
 def test_panels_stand_two_in_a_row_and_a_plan_without_attack_has_none() -> None:
     two = draw(PLAN, GROUPS, "animals", "s")
-    more = [Cell(f"{n}", f"{n} attack", "mean") for n in range(3)]
-    three = draw(Plan(SWEEP, more, {cell.table: "clean" for cell in more}), {}, "animals", "s")
+    more = {f"{n} attack": {"mean": [f"{n}"]} for n in range(3)}
+    three = draw(Plan(SWEEP, more, {}, dict.fromkeys(more, "clean")), {}, "animals", "s")
     assert two.get_figwidth() == three.get_figwidth() == style.WIDTH
     assert three.get_figheight() - two.get_figheight() == pytest.approx(PANEL)
     places = [axes.get_subplotspec() for axes in three.axes]
     assert [place and place.get_topmost_subplotspec().num1 for place in places] == [0, 1, 2]
-    alone = [cell for cell in CELLS if "no attack" in cell.table]
-    clean = draw(Plan(SWEEP, alone, {}), {}, "animals", "s")
+    alone = {title: rules for title, rules in TABLES.items() if "no attack" in title}
+    clean = draw(Plan(SWEEP, alone, {}, {}), {}, "animals", "s")
     assert not clean.axes
     assert clean.get_figheight() == pytest.approx(two.get_figheight())
 
