@@ -31,7 +31,7 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
     found = partition(labels, config, generator)
     if config.syncBN and config.has_batch_norm:
         found = cut_to_shortest(found, labels, dataset.info.class_names, generator)
-    return replace(found, shards=[chosen[own] for own in found.shards])
+    return found._replace(shards=[chosen[own] for own in found.shards])
 
 
 def choose_test_images(config: Config, dataset: Dataset) -> Indices:

@@ -54,7 +54,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
     with torch.device("meta"):  # shapes only: the parent must not compute before it forks
         model = new_model(config, dataset.num_classes, *dataset.image_shape)
     partition = make_shards(config, dataset)
-    notes = [*prepare_weights(config, model), *partition.notes()]
+    notes = [*prepare_weights(config, model), *partition.notes]
     if config.has_batch_norm and 1 in {config.batch_size, *map(len, partition.shards)}:
         notes.append("batch norm trains on single images, of which it learns little")
     labels = [dataset.train.labels[own] for own in partition.shards]

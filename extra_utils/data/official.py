@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.basics.files import temporary_folder
 from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
 from extra_utils.processes.child import Unavailable, in_child
 
@@ -74,11 +73,10 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
             return in_child(_read_torchvision, official, data_path, False)
         except Unavailable:
             found = f"{folder} does not pass its checksums"
-    if archive.is_file():  # not so where it is data_path itself
-        if in_child(_passes_checksum, official, archive):
-            return _download(official, data_path)  # which finds nothing left to fetch
+    is_whole = archive.is_file() and in_child(_passes_checksum, official, archive)
+    if archive.is_file() and not is_whole:  # no file where it is data_path itself
         found = f"{archive} does not pass its checksum"
-    if not download:
+    if not (download or is_whole):
         raise Unavailable(f"{found}, and download is false")
     try:
         return _download(official, data_path)
@@ -88,16 +86,12 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
 
 def _download(official: Official, data_path: Path) -> Dataset:
     """Fetches into a folder of its own, and moves what came there only when it is whole."""
-    # where data_path cannot be written, for this run only
-    place: contextlib.AbstractContextManager[str | Path] = temporary_folder("fl-data-")
-    with contextlib.suppress(OSError):
-        place = tempfile.TemporaryDirectory(prefix=".downloading-", dir=data_path)
-    with place as name:
+    with tempfile.TemporaryDirectory(prefix=".downloading-", dir=data_path) as name:
         folder, top = Path(name), official.folder.split("/")[0]
         if official.archive and (data_path / official.archive).is_file():
             shutil.copy(data_path / official.archive, folder)  # a whole one is only unpacked
         dataset = in_child(_read_torchvision, official, folder, True, growing=folder)
-        if folder.parent == data_path and not (data_path / top).exists():
+        if not (data_path / top).exists():
             (folder / top).rename(data_path / top)
     return dataset
 

@@ -5,8 +5,8 @@ in ``ALL`` have the config's names, and keyword-only parameters that are its key
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from inspect import getfullargspec
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -19,21 +19,9 @@ Indices = NDArray[np.int64]
 Shards = list[Indices]
 
 
-@dataclass(frozen=True)
-class Partition:
-    """Each client's indices into the labels, and what was done to them."""
-
-    shards: Shards
-    num_moved: int = 0  # images given to clients that had drawn none
-    lost: dict[str, tuple[int, int]] = field(default_factory=dict)  # of each class, of so many
-
-    def notes(self) -> list[str]:
-        """What a user should know of it."""
-        moved = f"{self.num_moved} clients had drawn no image; each was given one of another"
-        number = sum(lost for lost, _ in self.lost.values())
-        by_class = ", ".join(f"{lost} of {had} {name}" for name, (lost, had) in self.lost.items())
-        cut = f"syncBN: {number} images are left out, so that all take equal steps: {by_class}"
-        return [text for number, text in ((self.num_moved, moved), (number, cut)) if number]
+class Partition(NamedTuple):
+    shards: Shards  # each client's indices into the labels
+    notes: list[str]  # what a user should know of it
 
 
 def partition(labels: Labels, config: Config, generator: Generator) -> Partition:
@@ -41,7 +29,9 @@ def partition(labels: Labels, config: Config, generator: Generator) -> Partition
     function = PARTITIONS[config.partition]
     keys = {key: getattr(config, key) for key in getfullargspec(function).kwonlyargs}
     found = function(labels, config.num_clients, generator, **keys)
-    return Partition(found, fill_empty(found))
+    num_moved = fill_empty(found)
+    note = f"{num_moved} clients had drawn no image; each was given one of another"
+    return Partition(found, [note] if num_moved else [])
 
 
 def cut_to_shortest(
@@ -53,8 +43,10 @@ def cut_to_shortest(
     both = [labels[np.concatenate(parts)] for parts in (found.shards, kept)]
     counts = (np.bincount(own, minlength=len(class_names)).tolist() for own in both)
     triples = zip(class_names, *counts, strict=True)
-    lost = {name: (had - has, had) for name, had, has in triples if has < had}
-    return Partition(kept, found.num_moved, lost)
+    lost = [f"{had - has} of {had} {name}" for name, had, has in triples if has < had]
+    number = len(both[0]) - len(both[1])
+    note = f"syncBN: {number} images are left out, so that all take equal steps: {', '.join(lost)}"
+    return Partition(kept, [*found.notes, note] if number else found.notes)
 
 
 def iid(labels: Labels, num_clients: int, generator: Generator) -> Shards:

@@ -160,18 +160,19 @@ def test_nobody_gives_its_last_image_away() -> None:
 
 def test_of_what_is_cut_off_only_classes_that_lose_something_are_told() -> None:
     labels = np.array([0, 0, 1, 1, 2])
-    found = Partition([np.array([0, 1]), np.array([2, 3, 4])])
+    found = Partition([np.array([0, 1]), np.array([2, 3, 4])], [])
     cut = cut_to_shortest(found, labels, ["a", "b", "c", "d"], np.random.default_rng(0))
     assert [len(shard) for shard in cut.shards] == [2, 2]
-    ((name, lost),) = cut.lost.items()
-    assert lost == ((1, 2) if name == "b" else (1, 1))
-    assert found.notes() == []
+    (note,) = cut.notes
+    assert note.startswith("syncBN: 1 images are left out, so that all take equal steps: 1 of ")
+    assert note.endswith((" 1 of 2 b", " 1 of 1 c"))
+    assert found.notes == []
 
 
 def test_the_number_of_moved_images_is_said() -> None:
     config = replace(CONFIG, partition="dirichlet", num_clients=100, alpha=0.01)
-    assert split(LABELS[:1000:5], config).num_moved > 0
-    assert split(LABELS, replace(config, num_clients=5, alpha=100.0)).num_moved == 0
+    assert split(LABELS[:1000:5], config).notes[0].endswith("each was given one of another")
+    assert split(LABELS, replace(config, num_clients=5, alpha=100.0)).notes == []
 
 
 def test_shards_are_runs_of_the_sorted_labels_each_dealt_once() -> None:
@@ -187,15 +188,13 @@ def test_shards_are_runs_of_the_sorted_labels_each_dealt_once() -> None:
 
 def test_of_a_longer_shard_any_image_may_be_left_out() -> None:
     labels = np.zeros(6, dtype=np.int64)
-    found = Partition([np.array([0, 1, 2, 3]), np.array([4, 5])], num_moved=1)
+    found = Partition([np.array([0, 1, 2, 3]), np.array([4, 5])], ["a note"])
     kept = set()
     for seed in range(50):
         cut = cut_to_shortest(found, labels, ["a"], np.random.default_rng(seed))
         assert cut.shards[1].tolist() == [4, 5]
         assert cut.shards[0].tolist() == sorted(cut.shards[0].tolist())
-        assert (cut.num_moved, cut.lost) == (1, {"a": (2, 6)})
+        left_out = "2 images are left out, so that all take equal steps: 2 of 6 a"
+        assert cut.notes == ["a note", f"syncBN: {left_out}"]
         kept |= set(cut.shards[0].tolist())
     assert kept == {0, 1, 2, 3}
-    moved, left_out = cut.notes()
-    assert moved.startswith("1 clients had drawn no image")
-    assert left_out.endswith("2 images are left out, so that all take equal steps: 2 of 6 a")
