@@ -80,14 +80,12 @@ def arrange(figure: Figure, title: str, setting: str, *, width: float = 0) -> No
 def add_legend(figure: Figure, width: float) -> float:
     """Of the curves, at the bottom, in as many columns as fit; its height."""
     curves = [curve for axes in figure.axes for curve in axes.get_legend_handles_labels()[0]]
-    found = {str(curve.get_label()): curve for curve in curves}
-    if not found:
+    if not (found := {str(curve.get_label()): curve for curve in curves}):
         return 0.0
     names = [in_lines(name, width - 0.6, TEXT) for name in found]
     widest = max(width_of(line, TEXT) for name in names for line in name.split("\n")) + 0.6
-    how: dict[str, Any] = {"loc": "lower left", "handlelength": 3}
-    how["ncols"] = max(1, min(len(names), int(width / widest)))
-    legend = figure.legend(list(found.values()), names, **how)
+    columns = max(1, min(len(names), int(width / widest)))
+    legend = figure.legend(found.values(), names, loc="lower left", handlelength=3, ncols=columns)
     return legend.get_window_extent().height / figure.dpi
 
 
@@ -199,21 +197,15 @@ def advance(character: str) -> float | None:
 
 
 def families() -> Iterator[str]:
-    """The fonts that are in use, and then all others."""
+    """The fonts in use, and then all installed, also those newer than matplotlib's own list."""
     yield from mpl.rcParams["font.family"]
-    yield from other_families()
-
-
-@cache
-def other_families() -> list[str]:
-    """All installed fonts, also those that came after matplotlib made its own list."""
     known = {str(font.fname) for font in fontManager.ttflist}
     for path in sorted(set(map(str, findSystemFonts())) - known):
         with contextlib.suppress(OSError, RuntimeError):  # a damaged file
             fontManager.addfont(path)
     upright = {f.name for f in fontManager.ttflist if f.style == "normal" and f.weight == 400}
     names = {name for name in upright if not re.search(UNUSABLE_FONTS, name, re.IGNORECASE)}
-    return [*(name for name in CHINESE_FONTS if name in names), *sorted(names)]
+    yield from [*(name for name in CHINESE_FONTS if name in names), *sorted(names)]
 
 
 def save(figure: Figure, path: Path) -> None:
