@@ -181,7 +181,6 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         assert self.num_batches_tracked is not None
-        assert self.momentum is not None
         self.num_batches_tracked.add_(1)
         own = torch.full((1,), input.numel() / self.num_features)
         sums = SumOverRanks.apply(torch.cat([input.sum(dim=(0, 2, 3)), own]), self.ranks)
@@ -191,8 +190,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         variance = SumOverRanks.apply(squares, self.ranks) / count  # biased
         with torch.no_grad():
             unbiased = variance * count / (count - 1).clamp(min=1)
-            for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
-                assert running is not None
+            statistics: Any = (self.running_mean, mean), (self.running_var, unbiased)
+            for running, new in statistics:
                 running.lerp_(new.to(running.dtype), self.momentum)
         scale = torch.rsqrt(variance + self.eps)
         normalized = (input - mean[:, None, None]) * scale[:, None, None]

@@ -1,21 +1,37 @@
-"""A data set: one uint8 array of images and their labels for training, one for the test."""
+"""A data set: one uint8 array of images and their labels for training, one for the test.
 
+Its cache on disk: built once, whole or not at all, safe when two runs build it.
+"""
+
+import atexit
+import contextlib
+import hashlib
 import json
+import os
+import shutil
+import sys
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.basics.errors import describe_os_error
-from extra_utils.basics.files import naming
+from extra_utils.basics.errors import describe_os_error, say
+from extra_utils.basics.files import keep, naming, remove_unused, temporary_folder, used_alone
 
 Labels = NDArray[np.int64]
 Images = NDArray[np.uint8]
 SPLITS = ("train", "test")
 INFO = "info.json"
+CACHE_NAME = ".fl-cache"
+FORMAT = 5  # goes up when the files or what is in them change
+BUILDING = ".building-"  # begins the name of a folder that is being built, or removed
+MOST_KEPT = 6  # data sets; the others are removed, those used longest ago first
+Identity = Callable[[], dict[str, Any]]  # equal dictionaries stand for equal data sets
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,71 @@ def fingerprint(folder: Path) -> dict[str, Any]:
     known = {"dataset": info.name, "synthetic": info.synthetic, "class_names": info.class_names}
     sizes = {"num_train": len(dataset.train), "num_test": len(dataset.test)}
     return known | sizes | {"checksum": f"{checksum:08x}"}
+
+
+def find_or_build(root: Path, made_from: Identity, build: Callable[[], Dataset]) -> Path:
+    """The cache folder of a data set, built when it is missing or damaged; it stays while used."""
+    if not damage_of(folder := _place_of(root, made_from)):
+        return folder
+    with used_alone(root, f"note: waiting for another run that fills the cache {root}"):
+        if not (reason := damage_of(folder := _place_of(root, made_from))):
+            return folder
+        if folder.exists():
+            say(f"note: {folder} is damaged and is made again: {reason}", sys.stderr)
+        for left_over in root.glob(f"{BUILDING}*"):  # of a run that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
+        with TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True) as building:
+            save_dataset(Path(building), build())
+            folder = _place_of(root, made_from)  # what was downloaded is there only now
+            if folder.exists():
+                shutil.rmtree(folder)
+            Path(building).rename(folder)
+        keep(folder)
+        _remove_old(root)
+    return folder
+
+
+def _place_of(root: Path, made_from: Identity) -> Path:
+    """The data set's folder; where it is there, it is in use by us from now on."""
+    text = json.dumps({"format": FORMAT, **made_from()}, sort_keys=True)
+    folder = root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    with contextlib.suppress(OSError):  # not there, or another user's
+        keep(folder)
+        os.utime(folder)
+    return folder
+
+
+def _remove_old(root: Path) -> None:
+    """All but the data sets that were used last and those that a run uses."""
+    folders = [path for path in root.iterdir() if (path / INFO).is_file()]
+    too_many = len(folders) - MOST_KEPT
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
+        if too_many > 0 and remove_unused(folder, root / f"{BUILDING}{folder.name}"):
+            too_many -= 1
+            say(f"note: {folder} is removed: the cache keeps {MOST_KEPT} data sets", sys.stderr)
+
+
+def make_cache_root(data_path: Path) -> Path:
+    """``data_path/.fl-cache``; a temporary folder, and said, where that cannot be written."""
+    root = data_path / CACHE_NAME
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if os.access(root, os.W_OK):
+            return root
+        reason = f"{root} is not writable"
+    except OSError as error:
+        reason = str(error)
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    root = stack.enter_context(temporary_folder("fl-cache-")) / CACHE_NAME
+    root.mkdir()
+    say(f"note: {reason}; the cache is in {root}, for this run only", sys.stderr)
+    return root
+
+
+def new_dataset(name: str, synthetic: bool, classes: list[str], splits: list[Split]) -> Dataset:
+    mean, std = describe_pixels(splits[0].images)
+    return Dataset(DatasetInfo(name, synthetic, classes, mean, std), *splits)
 
 
 def describe_pixels(images: Images) -> tuple[list[float], list[float]]:

@@ -73,7 +73,7 @@ def test_shards_are_cut_for_common_steps_at_random_and_each_class_is_told() -> N
 
     left = np.bincount(labels[np.concatenate(found.shards)], minlength=10)
     lost = ", ".join(f"{600 - n} of 600 class {c}" for c, n in enumerate(left) if n < 600)
-    (note,) = found.notes()
+    (note,) = found.notes
     total = 6000 - 3 * length
     assert note == f"syncBN: {total} images are left out, so that all take equal steps: {lost}"
 

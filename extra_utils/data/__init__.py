@@ -1,1 +1,1 @@
-"""From files to one cached data set. May import: basics, config, my_dataset, utils, processes."""
+"""From files to one data set. May import: basics, config, my_dataset, utils, processes."""

@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 from extra_utils.basics.errors import ConfigError, RunFailed, printable
 from extra_utils.basics.files import SHARED_MEMORY, naming
-from extra_utils.my_dataset import Images, Split
+from extra_utils.my_dataset import CACHE_NAME, Images, Split
 from extra_utils.processes.child import available_cores, end_with_parent, process_context
 
 TRAIN = ("train", "training")  # in any case of letters
 TEST = ("test", "testing", "val", "valid", "validation")  # the first of these that is there
-CACHE_NAME = ".fl-cache"
 PIECES, PIECE = 8, 8192  # that are looked at of a file, and their bytes; a smaller file is whole
 CHUNK = 50  # files decoded by one task
 MOST_PROBLEMS = 10  # unusable files that are named; the others are counted

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
+from extra_utils.my_dataset import Dataset, Split, new_dataset
 from extra_utils.processes.child import Unavailable, in_child
 
 IDX_FILES = [f"{s}-{k}-ubyte" for s in ("train", "t10k") for k in ("images-idx3", "labels-idx1")]
@@ -63,11 +63,11 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
     folder, archive = data_path / official.folder, data_path / official.archive
     found = f"{folder} is not there"
     if files := find_idx_files(official, data_path):
-        arrays = [_read_idx(path) for path in files]
-        for path, labels in zip(files[1::2], arrays[1::2], strict=True):
-            if labels.max(initial=0) >= len(official.class_names):
-                raise Unavailable(f"{path} is damaged: it holds the label {labels.max()}")
-        return _assemble(official, arrays)
+        images, labels = list(map(_read_idx, files[0::2])), list(map(_read_idx, files[1::2]))
+        for path, own in zip(files[1::2], labels, strict=True):
+            if own.max(initial=0) >= len(official.class_names):
+                raise Unavailable(f"{path} is damaged: it holds the label {own.max()}")
+        return _assemble(official, images, labels)
     if official.archive and folder.is_dir():
         try:
             return in_child(_read_torchvision, official, data_path, False)
@@ -106,8 +106,7 @@ def _read_torchvision(official: Official, root: Path, fetch: bool) -> Dataset:
         *parts, meta = [pickle.loads(path.read_bytes(), encoding="latin1") for path in files]
         labels = [part[f"{kind}_labels"] for part in parts]
         official = official._replace(class_names=meta[f"{kind}_label_names"])
-    pairs = zip([split.data for split in splits], labels, strict=True)
-    return _assemble(official, [np.asarray(array) for pair in pairs for array in pair])
+    return _assemble(official, [split.data for split in splits], labels)
 
 
 def _class_of(official: Official) -> Any:
@@ -141,13 +140,12 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=start).reshape(sizes)
 
 
-def _assemble(official: Official, arrays: list[NDArray[Any]]) -> Dataset:
-    """From images and labels for training, and images and labels for the test."""
+def _assemble(official: Official, images: list[Any], labels: list[Any]) -> Dataset:
+    """From images and labels, of each those for training and those for the test."""
     splits = []
-    for images, labels in zip(arrays[0::2], arrays[1::2], strict=True):
-        if not 0 < len(images) == len(labels):
+    for pixels, own in zip(map(np.asarray, images), labels, strict=True):
+        if not 0 < len(pixels) == len(own):
             raise Unavailable("its images and labels do not fit together")
-        images = images if images.ndim == 4 else images[..., None]
-        splits.append(Split(images, labels.astype(np.int64)))
-    mean, std = describe_pixels(splits[0].images)
-    return Dataset(DatasetInfo(official.title, False, official.class_names, mean, std), *splits)
+        pixels = pixels if pixels.ndim == 4 else pixels[..., None]
+        splits.append(Split(pixels, np.asarray(own, dtype=np.int64)))
+    return new_dataset(official.title, False, official.class_names, splits)

@@ -9,10 +9,9 @@ from extra_utils.basics.errors import ConfigError, RunFailed, printable, say
 from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data import image_folders
-from extra_utils.data.cache import find_or_build, make_cache_root
 from extra_utils.data.official import OFFICIAL, Official, find_idx_files, load_official
 from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
-from extra_utils.my_dataset import Dataset, DatasetInfo, Split, describe_pixels
+from extra_utils.my_dataset import Dataset, Split, find_or_build, make_cache_root, new_dataset
 from extra_utils.processes.child import Unavailable, in_child
 from extra_utils.utils import split_by_class
 
@@ -148,8 +147,6 @@ def _folder_source(config: Config, folder: Path, meanwhile: Task) -> Source:
             (whole,) = splits
             chosen = split_by_class(whole.labels, VALIDATION_RATE, stream(seed, Purpose.VALIDATION))
             splits = [Split(whole.images[own], whole.labels[own]) for own in chosen]
-        mean, std = describe_pixels(splits[0].images)
-        info = DatasetInfo(printable(name), False, list(map(printable, class_names)), mean, std)
-        return Dataset(info, *splits)
+        return new_dataset(printable(name), False, list(map(printable, class_names)), splits)
 
     return lambda: made_from, read_folders

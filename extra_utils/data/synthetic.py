@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extra_utils.basics.random_streams import Purpose, stream
-from extra_utils.my_dataset import Dataset, DatasetInfo, Images, Labels, Split, describe_pixels
+from extra_utils.my_dataset import Dataset, Images, Labels, Split, new_dataset
 
 CLASS_NAMES = [f"pattern {number}" for number in range(10)]
 NUM_TRAIN, NUM_TEST = 12_000, 2_000
@@ -31,8 +31,7 @@ def make_synthetic(seed: int, num_train: int = NUM_TRAIN, num_test: int = NUM_TE
         blocks = [labels[start : start + BLOCK] for start in range(0, size, BLOCK)]
         images = np.concatenate([_make_images(generator, patterns, block) for block in blocks])
         splits.append(Split(images, labels))
-    mean, std = describe_pixels(splits[0].images)
-    return Dataset(DatasetInfo("SYNTHETIC images", True, CLASS_NAMES, mean, std), *splits)
+    return new_dataset("SYNTHETIC images", True, CLASS_NAMES, splits)
 
 
 def _make_images(generator: np.random.Generator, patterns: Floats, labels: Labels) -> Images:

@@ -12,8 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extra_utils.data.cache import MOST_KEPT, Identity, find_or_build, make_cache_root
-from extra_utils.my_dataset import Dataset, save_dataset
+from extra_utils.my_dataset import (
+    MOST_KEPT,
+    Dataset,
+    Identity,
+    find_or_build,
+    make_cache_root,
+    save_dataset,
+)
 from tests.helpers import ROOT, make_dataset
 
 
@@ -43,7 +49,7 @@ def test_equal_sources_are_built_once_and_others_beside_them(tmp_path: Path) -> 
 USE_ONE = """
 import sys
 from pathlib import Path
-from extra_utils.data.cache import find_or_build
+from extra_utils.my_dataset import find_or_build
 from tests.helpers import make_dataset
 find_or_build(Path(sys.argv[1]), lambda: {"seed": int(sys.argv[2])}, make_dataset)
 print("used", flush=True)
@@ -156,7 +162,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-from extra_utils.data.cache import find_or_build
+from extra_utils.my_dataset import find_or_build
 from tests.helpers import ROOT, make_dataset
 
 def build():
