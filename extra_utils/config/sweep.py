@@ -6,13 +6,13 @@ import math
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 from extra_utils.basics.errors import ConfigError, show
 from extra_utils.config import reader
-from extra_utils.config.keys import HINTS, KINDS, hints_of
+from extra_utils.config.keys import HINTS, KINDS
 from extra_utils.config.reader import COMMAND_LINE, EITHER, SWEEP, Arguments, Tables, parameters_of
-from extra_utils.config.values import UNIONS, Count, Json, check_value, read_json
+from extra_utils.config.values import Count, Json, check_value, describe, read_json
 
 FILE_NAME = "sweep.json"  # in a sweep's folder: a config file that says all of it
 MANY_RUNS = 1000  # more than these are not started by mistake
@@ -22,6 +22,8 @@ Part = tuple[str, str]  # a key and a value's text
 
 
 class Combination(NamedTuple):
+    """What one run of a sweep sets."""
+
     name: str  # of its folder
     choice: Json  # by key, such as `seed` or `defense.name`
     shown: dict[str, str]  # of the keys with several values, the seed left out
@@ -110,11 +112,9 @@ def _has_commas(key: str, tables: Tables) -> bool:
     outer, _, inner = key.partition(".")
     hints = [HINTS.get(key)]
     if outer in KINDS and inner not in ("", "name"):
-        common = {inner: (hint, None) for inner, hint in hints_of(KINDS[outer]).items()}
-        places = [common, *map(parameters_of, tables[outer].values())]
+        places = [parameters_of(KINDS[outer]), *map(parameters_of, tables[outer].values())]
         hints = [place[inner][0] for place in places if inner in place]
-    members = [get_args(hint) if get_origin(hint) in UNIONS else (hint,) for hint in hints]
-    return any(hint is str or get_origin(hint) is list for each in members for hint in each)
+    return any(re.match("a (list|string)", describe(hint)) for hint in hints)
 
 
 def _absolute(key: str, value: Any) -> Any:
