@@ -67,13 +67,10 @@ def parse_arguments(argv: Iterable[str]) -> Arguments:
 
 
 def parse_value(key: str, text: str) -> Any:
-    """JSON, or a number, True, False or None as people type it, else a string.
-
-    A key that takes free text keeps it as typed: ``--name=7``.
-    """
+    """JSON, or a number, True, False or None as people type it, else a string."""
     in_json = PYTHONS.get(text, text)
     if HINTS.get(key) in (str, str | None) and in_json != "null":
-        return text
+        return text  # as typed: --name=7
     try:
         if re.fullmatch(r"[+-]?\d+", text):
             return int(text)
@@ -142,10 +139,7 @@ def read_choice(
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """A function's or class's own keys: name to (type hint, default or REQUIRED).
-
-    Of a nested object those that it has whatever its name, such as `clients`.
-    """
+    """A function's or class's own keys, with (type hint, default or REQUIRED) of each."""
     every = inspect.signature(function).parameters.values()
     own = [p for p in every if p.kind is p.KEYWORD_ONLY and p.name != "parameters"]
     hinted = SimpleNamespace(__annotations__={p.name: p.annotation for p in own})  # no torch's
