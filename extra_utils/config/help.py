@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Any
 
-from extra_utils.config.keys import KINDS, GivenConfig, hints_of, to_json
+from extra_utils.config.keys import KINDS, GivenConfig, to_json
 from extra_utils.config.reader import REQUIRED, Tables, parameters_of
 from extra_utils.config.values import describe
 
@@ -62,8 +62,8 @@ def rows_of(kind: type) -> list[Row]:
     found = re.findall(r'^    (\w+): [^\n]+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL)
     texts = {name: " ".join(text.split()) for name, text in found}
     defaults = {f.name: _default(f.default, f.default_factory) for f in fields(kind)}
-    hints = hints_of(kind).items()
-    return [(name, describe(hint), defaults[name], texts[name]) for name, hint in hints]
+    keys = parameters_of(kind).items()
+    return [(name, describe(hint), defaults[name], texts[name]) for name, (hint, _) in keys]
 
 
 def parameter_rows(function: Callable[..., Any]) -> list[Row]:

@@ -190,13 +190,7 @@ class Config(GivenConfig):
         return sorted(drawn.choice(self.num_clients, size, replace=False).tolist())
 
 
-def hints_of(kind: type) -> dict[str, Any]:
-    """Key to type; of a nested object those that it has whatever its name, such as `clients`."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {key: hint for key, hint in hints.items() if key != "parameters"}
-
-
-HINTS = hints_of(GivenConfig)
+HINTS = get_type_hints(GivenConfig, include_extras=True)
 
 
 def to_json(value: Any) -> Any:

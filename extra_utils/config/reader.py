@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 from extra_utils.basics.errors import ConfigError, WrongKey, show
-from extra_utils.config.keys import HINTS, KINDS, STEPS, GivenConfig, hints_of, to_json
+from extra_utils.config.keys import HINTS, KINDS, STEPS, GivenConfig, to_json
 from extra_utils.config.values import NULL, Json, check_known, check_value, parse_json, read_json
 
 COMMAND_LINE = "command line"
@@ -67,13 +67,10 @@ def parse_arguments(argv: Iterable[str]) -> Arguments:
 
 
 def parse_value(key: str, text: str) -> Any:
-    """JSON, or a number, True, False or None as people type it, else a string.
-
-    A key that takes free text keeps it as typed: ``--name=7``.
-    """
+    """JSON, or a number, True, False or None as people type it, else a string."""
     in_json = PYTHONS.get(text, text)
     if HINTS.get(key) in (str, str | None) and in_json != "null":
-        return text
+        return text  # as typed: --name=7
     try:
         if re.fullmatch(r"[+-]?\d+", text):
             return int(text)
@@ -117,39 +114,34 @@ def read_choice(
     values = read_json(path)
     values.pop(SWEEP, None)
     places = Places({"name": "config file"} | dict.fromkeys(values, str(path)) | dict(where))
+    checked: Json = {"name": path.stem}
     with places.named():
         _override(values, places.where, choice, tables)
-        return _config_of(values, places, path, tables), places
-
-
-def _config_of(values: Json, places: Places, path: Path, tables: Tables) -> GivenConfig:
-    """The config of these values, which for the most part are from the file at ``path``."""
-    if "type" not in values:
-        choices = ", ".join(get_args(HINTS["type"]))
-        raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
-    checked: Json = {"name": path.stem}
-    chosen = {key: to_json(getattr(GivenConfig, key)) for key in STEPS}  # with their defaults
-    for key, value in (chosen | values).items():
-        check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY, SWEEP])
-        if key == SWEEP:
-            raise WrongKey(key, "belongs in the config file, as an object of lists")
-        if key in COMMAND_LINE_ONLY:
-            raise WrongKey(key, f"belongs on the command line: --{key}=...")
-        if value is None and NULL in get_args(HINTS[key]):
-            continue  # as if it were not given: where null is right, it is the default
-        if key == "attack":
-            several = value if isinstance(value, list) else [value]
-            checked[key] = [_read_nested(key, own, places, tables[key]) for own in several] or None
-        elif key in KINDS:
-            checked[key] = _read_nested(key, value, places, tables[key])
-        else:
-            checked[key] = check_value(places.of(key), key, value, HINTS[key])
-    return GivenConfig(**checked)
+        if "type" not in values:
+            choices = ", ".join(get_args(HINTS["type"]))
+            raise ConfigError(f"{path}: type: is missing, must be one of {choices}")
+        defaults = {key: to_json(getattr(GivenConfig, key)) for key in STEPS}
+        for key, value in (defaults | values).items():
+            check_known(places.of(key), key, [*HINTS, *COMMAND_LINE_ONLY, SWEEP])
+            if key == SWEEP:
+                raise WrongKey(key, "belongs in the config file, as an object of lists")
+            if key in COMMAND_LINE_ONLY:
+                raise WrongKey(key, f"belongs on the command line: --{key}=...")
+            if value is None and NULL in get_args(HINTS[key]):
+                continue  # as if it were not given: where null is right, it is the default
+            if key not in KINDS:
+                checked[key] = check_value(places.of(key), key, value, HINTS[key])
+                continue
+            several = value if key == "attack" and isinstance(value, list) else [value]
+            read = [_read_nested(key, own, places, tables[key]) for own in several]
+            checked[key] = (read or None) if key == "attack" else read[0]
+    return GivenConfig(**checked), places
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """A function's or class's own keys: name to (type hint, default or REQUIRED)."""
-    own = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    """A function's or class's own keys, with (type hint, default or REQUIRED) of each."""
+    every = inspect.signature(function).parameters.values()
+    own = [p for p in every if p.kind is p.KEYWORD_ONLY and p.name != "parameters"]
     hinted = SimpleNamespace(__annotations__={p.name: p.annotation for p in own})  # no torch's
     names = getattr(function, "__globals__", None)  # a class has its hints ready
     hints = get_type_hints(hinted, names, include_extras=True)
@@ -163,8 +155,8 @@ def _override(values: Json, where: dict[str, str], choice: Json, tables: Tables)
         outer, dot, inner = key.partition(".")
         if dot and outer not in KINDS:
             own = {k: set().union(*map(parameters_of, t.values())) for k, t in tables.items()}
-            inner_keys = [f"{k}.{i}" for k, o in own.items() for i in o.union(hints_of(KINDS[k]))]
-            check_known(where[key], key, [*HINTS, *inner_keys])
+            known = [f"{k}.{i}" for k, o in own.items() for i in o.union(parameters_of(KINDS[k]))]
+            check_known(where[key], key, [*HINTS, *known])
         of, name = (nested.setdefault(outer, {}), inner) if dot else (values, key)
         of[name] = value
     for key, new in nested.items():
@@ -181,7 +173,7 @@ def _merge(key: str, old: Any, new: Json) -> Json:
         raise WrongKey(f"{key}.{next(iter(new))}", f"there is no {key}, give --{key}.name too")
     kept = old if isinstance(old, dict) else {}
     if new.get("name", kept.get("name")) != kept.get("name"):
-        kept = {inner: kept[inner] for inner in hints_of(KINDS[key]) if inner in kept}
+        kept = {inner: kept[inner] for inner in parameters_of(KINDS[key]) if inner in kept}
     return {inner: value for inner, value in kept.items() if EITHER.get(inner) not in new} | new
 
 
@@ -196,7 +188,8 @@ def _read_nested(key: str, value: Any, places: Places, functions: Functions) -> 
         place = places.of(f"{key}.fraction")
         raise ConfigError(f"{place}: {key}: got clients and fraction, must be one of the two")
     parameters = parameters_of(functions[name])
-    hints = hints_of(KINDS[key]) | {inner: hint for inner, (hint, _) in parameters.items()}
+    common = parameters_of(KINDS[key])
+    hints = {inner: hint for inner, (hint, _) in (common | parameters).items()}
     known = set().union(*map(parameters_of, functions.values()))
     found: Json = {}
     for inner, entry in value.items():

@@ -53,19 +53,18 @@ def check_rules(config: Config) -> None:
 
 def check_classes(config: Config, class_names: list[str]) -> None:
     """A WrongKey where the attack names a class that is not there, or clients hold too few."""
-    for parameters in [attack.parameters for attack in config.attacks if class_names]:
+    if not class_names:  # they are not known before the data are
+        return
+    last = len(class_names) - 1
+    for parameters in [attack.parameters for attack in config.attacks]:
         for key in ("source",) if parameters.get("source") == "all" else ("source", "target"):
-            number, last = parameters.get(key), len(class_names) - 1
+            number = parameters.get(key)
             if isinstance(number, int) and number > last:
                 right = f"from 0 ({class_names[0]}) to {last} ({class_names[-1]})"
                 text = f"got {number}, must be a class of the data set, {right}"
                 raise WrongKey(f"attack.{key}", text)
     each, classes = config.classes_per_client, len(class_names)
-    if (
-        classes
-        and config.partition == "classes"
-        and not classes / config.num_clients <= each <= classes
-    ):
+    if config.partition == "classes" and not classes / config.num_clients <= each <= classes:
         right = f"{classes} at most, and with {config.num_clients} clients enough for all {classes}"
         raise WrongKey("classes_per_client", f"got {each}, must be {right} classes of the data set")
 

@@ -22,6 +22,8 @@ Part = tuple[str, str]  # a key and a value's text
 
 
 class Combination(NamedTuple):
+    """What one run of a sweep sets."""
+
     name: str  # of its folder
     choice: Json  # by key, such as `seed` or `defense.name`
     shown: dict[str, str]  # of the keys with several values, the seed left out
@@ -39,8 +41,7 @@ class Sweep(NamedTuple):
     def to_json(self) -> Json:
         """As a config file, which means the same wherever it lies."""
         file = {"name": self.path.stem, "data_path": "data"} | read_json(self.path)
-        rest = file.keys() - self.lists.keys() - {SWEEP}
-        alone = {k: _absolute(k, v) for k, v in file.items() if k in rest}
+        alone = {k: _absolute(k, v) for k, v in file.items() if k not in {*self.lists, SWEEP}}
         lists = {k: [_absolute(k, v) for v in values] for k, values in self.lists.items()}
         return alone | {SWEEP: lists}
 
@@ -60,7 +61,7 @@ def read_sweep(arguments: Arguments) -> Sweep | None:
         got = f'got {show(own)}, must be lists by key: {{"seed": [0, 1]}}'
         raise ConfigError(f"{path}: {SWEEP}: {got}")
     old = {k: v for k, v in (own or {}).items() if not any(_replaces(key, k) for key in typed)}
-    lists: dict[str, list[Any]] = old | typed
+    lists = old | typed
     where = dict.fromkeys(old, f"{path}: {SWEEP}") | dict.fromkeys(typed, COMMAND_LINE)
     for key, values in lists.items():
         if wrong := _explain(key, values):
@@ -75,10 +76,7 @@ def read_sweep(arguments: Arguments) -> Sweep | None:
 
 
 def baseline_of(sweep: Sweep, given: str | None) -> Part | None:
-    """What the others are compared with: as given, else the first rule, else the first value.
-
-    Raises ConfigError where no run has the given one.
-    """
+    """What the others are compared with: as given, else the first rule, else the first value."""
     found: dict[str, Part] = {}  # in order; none where the runs differ in their seeds alone
     for key in sorted(sweep.combinations[0].shown, key=lambda key: not key.startswith("defense")):
         for value in sweep.lists[key]:

@@ -66,10 +66,7 @@ def plan_runs(sweep: Sweep, tables: Tables, check: Check, prepare: Prepare) -> l
 
 @contextlib.contextmanager
 def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Iterator[Path]:
-    """The sweep's folder with its ``sweep.json``, held against other sweeps.
-
-    Raises ConfigError, before it writes there, where it holds something else.
-    """
+    """The sweep's folder, held against others. ConfigError where it holds something else."""
     # without run_dir its name is made from all settings, so that the same command finds it again
     first = runs[0].config
     text = json.dumps([[run.name, run.config.global_epochs, staying(run.config)] for run in runs])
@@ -89,10 +86,7 @@ def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Ite
 def carry_out_all(
     sweep: Sweep, runs: list[Planned], folder: Path, carry_out: CarryOut
 ) -> list[str]:
-    """Every run that is not at its end yet, side by side; why some failed, in the sweep's order.
-
-    Raises KeyboardInterrupt with how to go on.
-    """
+    """Every run that is not at its end yet, side by side; why some failed, in the sweep's order."""
     drawn = [run for run in runs if (folder / run.name / "report.html").is_file()]  # written last
     whole = {run.name for run in drawn if is_finished(folder / run.name, run.config)}
     todo = {run.name: run for run in runs if run.name not in whole}

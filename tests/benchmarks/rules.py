@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,16 @@ import torch.distributed as dist
 
 from extra_utils.aggregation.flat_model import FlatModel, WeightDiff
 from extra_utils.aggregation.messages import Update
-from extra_utils.config.reader import Places, read_nested
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
 from extra_utils.processes.supervisor import start_ranks
-from federal_defense.rules.table import DEFENSES, check_n, rule_of
+from federal_defense.rules.table import DEFENSES
 from get_weight_matrix import RuleRound, class_means
 from tests.benchmarks.measure import Section, spread
 from tests.helpers import ROOT, make_config
 from tests.test_get_weight_matrix import make_plan
 
 CLIENTS, WORLD_SIZE, F = 20, 2, 4
-FEWER = 3  # that krum allows for among ten buckets: n >= 2f + 3
 STEPS = 3  # of byzfl's geometric median; its time is a multiple of them
 LENGTH = 30.0  # that clipping leaves of differences of about 33
 
@@ -49,8 +48,6 @@ KEYS: dict[str, dict[str, Any]] = {  # of a rule's config, what is not left at i
     **{name: {"f": F} for name in ("krum", "multi_krum", "bulyan")},
     "norm_clipping": {"tau": LENGTH},
     "centered_clipping": {"tau": LENGTH},
-    "nnm, krum": {"name": "krum", "f": F, "pre": "nnm", "pre_f": F},
-    "bucketing, krum": {"name": "krum", "f": FEWER, "pre": "bucketing", "pre_s": 2},
 }
 Calls = list[tuple[str, dict[str, Any]]]  # byzfl's classes, one after the other
 BYZFL: dict[str, Calls] = {
@@ -62,8 +59,6 @@ BYZFL: dict[str, Calls] = {
     "geometric_median": [("GeometricMedian", {"nu": 1e-6, "T": STEPS})],
     "norm_clipping": [("Clipping", {"c": LENGTH}), ("Average", {})],
     "centered_clipping": [("CenteredClipping", {"tau": LENGTH})],
-    "nnm, krum": [("NNM", {"f": F}), ("Krum", {"f": F})],
-    "bucketing, krum": [("Bucketing", {"s": 2}), ("Krum", {"f": FEWER})],
 }
 Seconds = dict[str, dict[str, list[float | str]]]  # by rule and side; why byzfl has none
 
@@ -90,10 +85,7 @@ class Round:
 
     def seconds(self, name: str) -> float:
         """All ranks call this; a barrier before and after."""
-        places = Places({})
-        defense = read_nested("defense", {"name": name} | KEYS[name], places, DEFENSES)
-        check_n(defense, CLIENTS)
-        aggregation = RuleRound(self._model, 0, rule_of(defense), {})
+        aggregation = RuleRound(self._model, 0, partial(DEFENSES[name], **KEYS[name]), {})
         dist.barrier()
         start = time.perf_counter()
         aggregation.begin(self._plan)
