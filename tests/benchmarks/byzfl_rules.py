@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 THREADS = 2
-MOST_MEMORY = 10 * 2**30  # bytes; NNM wants n - f copies of the matrix, and gets an answer instead
+MOST_MEMORY = 10 * 2**30  # bytes; a rule that wants more gets an answer instead
 
 
 def aggregation(calls: list[tuple[str, dict[str, Any]]], matrix: Tensor) -> float:
