@@ -139,7 +139,8 @@ def find_or_build(root: Path, made_from: Identity, build: Callable[[], Dataset])
         with TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True) as building:
             save_dataset(Path(building), build())
             folder = _place_of(root, made_from)  # what was downloaded is there only now
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(folder)
             Path(building).rename(folder)
         keep(folder)
         _remove_old(root)
