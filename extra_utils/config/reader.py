@@ -1,7 +1,4 @@
-"""From the command line and a JSON file to a ``GivenConfig``: command line, file, default.
-
-Everything that is wrong with the user's input ends here in a ``ConfigError`` of one line.
-"""
+"""From the command line and a JSON file to a ``GivenConfig``: command line, file, default."""
 
 import inspect
 import re
