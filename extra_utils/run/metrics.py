@@ -5,7 +5,6 @@ Accuracies, recalls and rates are in percent; what is not defined, or not finite
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -155,9 +154,9 @@ def _read_row(where: str, line: bytes, num_classes: int | None) -> Row:
         num_classes = len(row["class_names"])
         if not (num_classes and row["class_counts"]):
             raise ConfigError(f"{where}: names no class or no client")
-    tables = [row[key] for key in ("class_counts", "confusion_matrix") if key in read]
-    lists = [row[key] for key in ("class_mean", "confusion_matrix") if key in read]
-    if any(len(own) != num_classes for own in itertools.chain(lists, *tables)):
+    lists = [row[k] for k in ("class_mean", "confusion_matrix") if k in read]
+    lists += [own for k in ("class_counts", "confusion_matrix") if k in read for own in row[k]]
+    if any(len(own) != num_classes for own in lists):
         raise ConfigError(f"{where}: a list has not one entry for each class")
     return row
 
