@@ -56,9 +56,7 @@ def parse_arguments(argv: Iterable[str]) -> Arguments:
             if "." not in key:
                 check_known(COMMAND_LINE, key, [*HINTS, *COMMAND_LINE_ONLY])
             raise ConfigError(f"{COMMAND_LINE}: {key}: has no value, must be --{key}=value")
-        if not equals:
-            value = "true" if is_alone else rest.pop(0)
-        found[key] = value
+        found[key] = value if equals else "true" if is_alone else rest.pop(0)
     special = {key: found.pop(key) for key in COMMAND_LINE_ONLY if key in found}
     return Arguments(**special, overrides=found)
 

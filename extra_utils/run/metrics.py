@@ -18,7 +18,6 @@ from extra_utils.basics.files import naming, write_whole
 from extra_utils.config.values import Count, CountOrZero, Fraction, Range, check_value
 
 Row = dict[str, Any]
-Keys = dict[str, tuple[Any, str]]  # by key: the values that it takes, and what they mean
 Percent = Annotated[float, Range(0, 100)]
 Real = Annotated[float, Range(-3.4e38, 3.4e38)]  # float32's
 
@@ -29,7 +28,7 @@ PACKAGES = ("torch", "torchvision", "numpy")
 SUMMARY_ROUNDS = 3
 RATES = ("accuracy", "loss", "source_recall", "attack_success_rate")
 AVERAGED = (*RATES, "backdoor_success_rate", "detection")  # over the last rounds: the summary
-SCHEMA: dict[str, Keys] = {
+SCHEMA: dict[str, dict[str, tuple[Any, str]]] = {  # of each key: its values, and their meaning
     "run": {
         "dataset": (str, "the data set's name"),
         "synthetic": (bool, "whether it is the built-in synthetic one"),

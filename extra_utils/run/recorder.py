@@ -28,8 +28,7 @@ class MainRecorder:
     """Rank 0's: writes each round down when it is over."""
 
     def __init__(self, ranks: Ranks, job: Job, done: int | None, identity: Identity) -> None:
-        """``done``: the last round of a run that goes on, None for a new one. ``identity``: what
-        its checkpoints are kept with."""
+        """``done``: the round that it goes on after, or None. ``identity``: a checkpoint's own."""
         self._ranks, self._config, self._run_dir = ranks, job.config, job.run_dir
         self._told, self._identity = job.told, identity
         self.observer = Observer(ranks.heartbeat, job.config.global_epochs, done or 0)
