@@ -41,10 +41,9 @@ def federate(arguments: Arguments, launcher: Launcher) -> None:
     if sweep := read_sweep(arguments):
         compare_all(sweep, arguments, launcher, lambda _: "")
         return
-    read = read_resumed if arguments.resume else read_config
     if launcher.is_main and arguments.config is None and arguments.resume is None:
         say(f"config: {DEFAULT_CONFIG}, as none was given")
-    given, places = read(arguments, TABLES)
+    given, places = (read_resumed if arguments.resume else read_config)(arguments, TABLES)
     config = checked_config(given, places, launcher)
 
     # the data set and the start weights, found and cached once on each machine

@@ -1,7 +1,4 @@
-"""From the command line and a JSON file to a ``GivenConfig``: command line, file, default.
-
-Everything that is wrong with the user's input ends here in a ``ConfigError`` of one line.
-"""
+"""From the command line and a JSON file to a ``GivenConfig``: command line, file, default."""
 
 import inspect
 import re
@@ -59,9 +56,7 @@ def parse_arguments(argv: Iterable[str]) -> Arguments:
             if "." not in key:
                 check_known(COMMAND_LINE, key, [*HINTS, *COMMAND_LINE_ONLY])
             raise ConfigError(f"{COMMAND_LINE}: {key}: has no value, must be --{key}=value")
-        if not equals:
-            value = "true" if is_alone else rest.pop(0)
-        found[key] = value
+        found[key] = value if equals else "true" if is_alone else rest.pop(0)
     special = {key: found.pop(key) for key in COMMAND_LINE_ONLY if key in found}
     return Arguments(**special, overrides=found)
 
@@ -160,21 +155,19 @@ def _override(values: Json, where: dict[str, str], choice: Json, tables: Tables)
         of, name = (nested.setdefault(outer, {}), inner) if dot else (values, key)
         of[name] = value
     for key, new in nested.items():
-        where.setdefault(key, where[f"{key}.{next(iter(new))}"])
-        values[key] = _merge(key, values.get(key, to_json(getattr(GivenConfig, key))), new)
-
-
-def _merge(key: str, old: Any, new: Json) -> Json:
-    """A nested key's object with new values; a new name drops the old one's parameters."""
-    if isinstance(old, list):
-        got = f"{key} is a list of {len(old)}, give --{key}=[...] with all of them"
-        raise WrongKey(f"{key}.{next(iter(new))}", got)
-    if not isinstance(old, dict) and "name" not in new:
-        raise WrongKey(f"{key}.{next(iter(new))}", f"there is no {key}, give --{key}.name too")
-    kept = old if isinstance(old, dict) else {}
-    if new.get("name", kept.get("name")) != kept.get("name"):
-        kept = {inner: kept[inner] for inner in parameters_of(KINDS[key]) if inner in kept}
-    return {inner: value for inner, value in kept.items() if EITHER.get(inner) not in new} | new
+        first = f"{key}.{next(iter(new))}"
+        where.setdefault(key, where[first])
+        old = values.get(key, to_json(getattr(GivenConfig, key)))
+        if isinstance(old, list):
+            got = f"{key} is a list of {len(old)}, give --{key}=[...] with all of them"
+            raise WrongKey(first, got)
+        if not isinstance(old, dict) and "name" not in new:
+            raise WrongKey(first, f"there is no {key}, give --{key}.name too")
+        kept = old if isinstance(old, dict) else {}
+        if new.get("name", kept.get("name")) != kept.get("name"):  # the old one's parameters go
+            kept = {inner: kept[inner] for inner in parameters_of(KINDS[key]) if inner in kept}
+        kept = {inner: value for inner, value in kept.items() if EITHER.get(inner) not in new}
+        values[key] = kept | new
 
 
 def _read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:

@@ -94,7 +94,6 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     is_resnet = config.model_name.startswith("resnet")
     is_own, is_made = config.type in ("flower", "folder"), config.type == "synthetic"
     dealt, schedule = f"partition is {config.partition}", config.schedule.name
-    is_cosine = schedule.startswith("cosine")
     is_short = schedule == "cosine_local" and config.local_epochs == 1
     flat = "with one local epoch the rate stays at lr" if is_short else f"schedule is {schedule}"
     never = f"{'your own' if is_own else 'synthetic'} images are never fetched nor replaced"
@@ -103,7 +102,7 @@ def idle_keys(config: Config, places: Places) -> list[str]:
         "alpha": (config.partition not in ("dirichlet", "quantity"), dealt),
         "shards_per_client": (config.partition != "shards", dealt),
         "classes_per_client": (config.partition != "classes", dealt),
-        "lrf": (not is_cosine or is_short, flat),
+        "lrf": (not schedule.startswith("cosine") or is_short, flat),
         **dict.fromkeys(("eval_size", "only_0"), (config.eval_points == 0, "eval_points is 0")),
         "image_size": (not is_own, f"{config.type} has its own size"),
         **dict.fromkeys(("stem", "norm"), (not is_resnet, "the model is no ResNet")),
@@ -139,8 +138,7 @@ def _idle_of_attack(attack: AttackConfig, num_clients: int) -> dict[str, str]:
 
 def _check_attack(attack: AttackConfig, num_clients: int) -> None:
     clients, last = attack.clients, num_clients - 1
-    strange = [client for client in clients if client > last and attack.fraction is None]
-    if strange:
+    if strange := [client for client in clients if client > last and attack.fraction is None]:
         raise WrongKey("attack.clients", f"got {strange[0]}, must be a client, from 0 to {last}")
     if len(set(clients)) < len(clients):
         raise WrongKey("attack.clients", f"got a client twice in {show(clients)}")

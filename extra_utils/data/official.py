@@ -81,7 +81,8 @@ def load_official(official: Official, data_path: Path, *, download: bool) -> Dat
     try:
         return _download(official, data_path)
     except (Unavailable, OSError) as reason:
-        raise Unavailable(f"{found}; downloading it failed: {reason}") from None
+        tried = "unpacking" if is_whole else "downloading"
+        raise Unavailable(f"{found}; {tried} it failed: {reason}") from None
 
 
 def _download(official: Official, data_path: Path) -> Dataset:

@@ -5,7 +5,6 @@ Accuracies, recalls and rates are in percent; what is not defined, or not finite
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import platform
@@ -19,7 +18,6 @@ from extra_utils.basics.files import naming, write_whole
 from extra_utils.config.values import Count, CountOrZero, Fraction, Range, check_value
 
 Row = dict[str, Any]
-Keys = dict[str, tuple[Any, str]]  # by key: the values that it takes, and what they mean
 Percent = Annotated[float, Range(0, 100)]
 Real = Annotated[float, Range(-3.4e38, 3.4e38)]  # float32's
 
@@ -30,7 +28,7 @@ PACKAGES = ("torch", "torchvision", "numpy")
 SUMMARY_ROUNDS = 3
 RATES = ("accuracy", "loss", "source_recall", "attack_success_rate")
 AVERAGED = (*RATES, "backdoor_success_rate", "detection")  # over the last rounds: the summary
-SCHEMA: dict[str, Keys] = {
+SCHEMA: dict[str, dict[str, tuple[Any, str]]] = {  # of each key: its values, and their meaning
     "run": {
         "dataset": (str, "the data set's name"),
         "synthetic": (bool, "whether it is the built-in synthetic one"),
@@ -155,9 +153,9 @@ def _read_row(where: str, line: bytes, num_classes: int | None) -> Row:
         num_classes = len(row["class_names"])
         if not (num_classes and row["class_counts"]):
             raise ConfigError(f"{where}: names no class or no client")
-    tables = [row[key] for key in ("class_counts", "confusion_matrix") if key in read]
-    lists = [row[key] for key in ("class_mean", "confusion_matrix") if key in read]
-    if any(len(own) != num_classes for own in itertools.chain(lists, *tables)):
+    lists = [row[k] for k in ("class_mean", "confusion_matrix") if k in read]
+    lists += [own for k in ("class_counts", "confusion_matrix") if k in read for own in row[k]]
+    if any(len(own) != num_classes for own in lists):
         raise ConfigError(f"{where}: a list has not one entry for each class")
     return row
 

@@ -7,10 +7,7 @@ from extra_utils.run.metrics import Row
 
 
 class Observer:
-    """Is told of a client's work, tells the parent that the rank lives, and on rank 0 shows it.
-
-    One bar is for the rounds, one for a client's batches with the epoch's mean loss so far.
-    """
+    """Is told of a client's work, tells the parent that the rank lives, and on rank 0 shows it."""
 
     def __init__(self, heartbeat: RankHeartbeat, total: int | None = None, done: int = 0) -> None:
         """``total``: the number of rounds; without one nothing is shown."""

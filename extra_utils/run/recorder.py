@@ -17,7 +17,6 @@ from extra_utils.my_dataset import Dataset
 from extra_utils.processes.launch import Job
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import Identity, checkpoint_beside, save_model
-from extra_utils.run.metrics import Row
 from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
@@ -29,8 +28,7 @@ class MainRecorder:
     """Rank 0's: writes each round down when it is over."""
 
     def __init__(self, ranks: Ranks, job: Job, done: int | None, identity: Identity) -> None:
-        """``done``: the last round of a run that goes on, None for a new one. ``identity``: what
-        its checkpoints are kept with."""
+        """``done``: the round that it goes on after, or None. ``identity``: a checkpoint's own."""
         self._ranks, self._config, self._run_dir = ranks, job.config, job.run_dir
         self._told, self._identity = job.told, identity
         self.observer = Observer(ranks.heartbeat, job.config.global_epochs, done or 0)
@@ -113,7 +111,7 @@ class MainRecorder:
         save_model(self._run_dir, model)
         self.observer.close()
 
-    def _client_rows(self, round_index: int, report: ClientReport) -> list[Row]:
+    def _client_rows(self, round_index: int, report: ClientReport) -> list[metrics.Row]:
         own = dict(vars(report))
         place = {"round": round_index, "client": own.pop("client_id")}
         points = [metrics.make_row("point", **place, **vars(point)) for point in own.pop("points")]
@@ -132,7 +130,7 @@ class SilentRecorder:
     lap = end_round = finish = begin
 
 
-def attack_rates(evaluation: Evaluation, attacks: list[AttackConfig]) -> Row:
+def attack_rates(evaluation: Evaluation, attacks: list[AttackConfig]) -> metrics.Row:
     """How the source class fares on the clean test images: of the first attack that has one."""
     for parameters in (attack.parameters for attack in attacks):
         source, target = parameters.get("source"), parameters.get("target")
@@ -142,7 +140,7 @@ def attack_rates(evaluation: Evaluation, attacks: list[AttackConfig]) -> Row:
     return {"source_recall": None, "attack_success_rate": None}
 
 
-def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
+def detection(reports: list[ClientReport], attackers: set[int]) -> metrics.Row:
     """In percent; null: precision without flags, recall without attackers or a rule that flags."""
     flagged = {report.client_id for report in reports if report.flagged}
     present = {report.client_id for report in reports if report.flagged is not None} & attackers
@@ -153,7 +151,7 @@ def detection(reports: list[ClientReport], attackers: set[int]) -> Row:
     }
 
 
-def summarize(rounds: list[Row], evaluation: Evaluation) -> Row:
+def summarize(rounds: list[metrics.Row], evaluation: Evaluation) -> metrics.Row:
     """The mean of the last rounds, and the final model's confusion matrix, rows true."""
     last = [row for row in rounds if row["round"] > 0][-metrics.SUMMARY_ROUNDS :]
     means = {key: mean([row[key] for row in last]) for key in metrics.AVERAGED}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from extra_utils.basics.errors import ENDINGS, TOLD, ConfigError, printable, report, say, take_told
+from extra_utils.basics.errors import TOLD, ConfigError, ending, printable, say, take_told
 from extra_utils.basics.files import used_alone, write_json
 from extra_utils.config.keys import Config, GivenConfig, to_json
 from extra_utils.config.reader import COMMAND_LINE, Arguments, Places, Tables, read_choice
@@ -28,7 +28,7 @@ from extra_utils.run.progress import round_text
 
 Check = Callable[[GivenConfig, Places], Config]
 Prepare = Callable[[Config, Places], Path]
-CarryOut = Callable[[Config, Path, Arguments], None]
+Runner = Callable[[Config, Path, Arguments], None]
 
 
 class Planned(NamedTuple):
@@ -83,9 +83,7 @@ def sweep_folder(sweep: Sweep, runs: list[Planned], arguments: Arguments) -> Ite
         yield folder
 
 
-def carry_out_all(
-    sweep: Sweep, runs: list[Planned], folder: Path, carry_out: CarryOut
-) -> list[str]:
+def carry_out_all(sweep: Sweep, runs: list[Planned], folder: Path, carry_out: Runner) -> list[str]:
     """Every run that is not at its end yet, side by side; why some failed, in the sweep's order."""
     drawn = [run for run in runs if (folder / run.name / "report.html").is_file()]  # written last
     whole = {run.name for run in drawn if is_finished(folder / run.name, run.config)}
@@ -115,16 +113,12 @@ def carry_out_all(
     return [f"{name}: {failures[name]}" for name in todo if name in failures]
 
 
-def _alone(carry_out: CarryOut, run: Planned, folder: Path) -> int:
+def _alone(carry_out: Runner, run: Planned, folder: Path) -> int:
     """One run, from its beginning or from its checkpoint on; its exit status."""
     TOLD.extend(run.told)
     is_begun = (folder / "config.json").exists()
     how = Arguments(resume=str(folder)) if is_begun else Arguments(run_dir=str(folder))
-    try:
-        carry_out(run.config, run.data, how)
-    except ENDINGS as error:
-        return report(error)
-    return 0
+    return ending(lambda: carry_out(run.config, run.data, how))
 
 
 def _check_same(folder: Path, config: Config) -> None:
