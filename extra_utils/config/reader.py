@@ -127,9 +127,11 @@ def read_choice(
             if key not in KINDS:
                 checked[key] = check_value(places.of(key), key, value, HINTS[key])
                 continue
-            several = value if key == "attack" and isinstance(value, list) else [value]
-            read = [_read_nested(key, own, places, tables[key]) for own in several]
-            checked[key] = (read or None) if key == "attack" else read[0]
+            is_list = key == "attack" and isinstance(value, list) and value
+            read = [
+                _read_nested(key, o, places, tables[key]) for o in (value if is_list else [value])
+            ]
+            checked[key] = read if key == "attack" else read[0]
     return GivenConfig(**checked), places
 
 

@@ -298,6 +298,23 @@ def test_clients_and_fraction_replace_each_other(tmp_path: Path) -> None:
     assert [(attack.clients, attack.fraction) for attack in back.attacks] == [([], None)]
 
 
+@pytest.mark.parametrize("attack", [[], [None], [FLIP, 3], [[FLIP]], "label_flip"])
+def test_what_is_no_attack_nor_a_list_of_them_is_refused(tmp_path: Path, attack: object) -> None:
+    with pytest.raises(ConfigError, match=r'attack: got .*, must be \{"name": \.\.\.\}'):
+        read(tmp_path, {"type": "cifar", "attack": attack})
+
+
+def test_a_list_of_attacks_is_changed_as_a_whole(tmp_path: Path) -> None:
+    both = [FLIP, {"name": "scaling", "clients": [1], "factor": None}]
+    config = read(tmp_path, {"type": "cifar", "attack": both})
+    assert [own.name for own in config.attacks] == ["label_flip", "scaling"]
+    assert [own.parameters.get("factor", "-") for own in config.attacks] == ["-", None]
+    with pytest.raises(ConfigError, match=r"attack\.target: attack is a list of 2, give --attack="):
+        read(tmp_path, {"type": "cifar", "attack": both}, "--attack.target=3")
+    alone = read(tmp_path, {"type": "cifar", "attack": both}, '--attack=[{"name": "ipm"}]')
+    assert [own.name for own in alone.attacks] == ["ipm"]
+
+
 def test_an_attack_can_be_given_whole_or_piece_by_piece(tmp_path: Path) -> None:
     config = read(tmp_path, {"type": "cifar"}, "--attack.target=7", "--attack.name=label_flip")
     (attack,) = config.attacks
