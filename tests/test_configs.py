@@ -12,10 +12,14 @@ from tests.extra_utils.data.test_image_folders import make_folder
 from tests.helpers import ROOT, read_rows, run_command, run_main
 
 BENCHMARKS = set((ROOT / "configs").glob("*_benchmark.json"))  # see test_benchmark_plan.py
+LONG = ("lfighter_cifar",)  # twenty clients train a ResNet
 CONFIGS = sorted(set((ROOT / "configs").glob("*.json")) - BENCHMARKS)
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=[path.stem for path in CONFIGS])
+RUNS = [pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else ()) for path in CONFIGS]
+
+
+@pytest.mark.parametrize("config", RUNS, ids=[path.stem for path in CONFIGS])
 def test_the_config_runs(config: Path, data_path: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     is_flower = config.stem == "flower"

@@ -80,6 +80,7 @@ def test_a_run_goes_on_with_another_world_size(undisturbed: Path, tmp_path: Path
     assert (config["world_size"], config["num_clients"]) == (2, 4)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_the_step_that_its_rule_remembers(
     tmp_path: Path, data_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ def run(tmp_path: Path, sums: dict[str, str], name: str, *options: str) -> Path:
     return run_dir
 
 
+@pytest.mark.slow
 def test_runs_on_a_hundred_classes_and_on_twenty(tmp_path: Path) -> None:
     sums = write_files(tmp_path / "data")
     fine = run(tmp_path, sums, "fine", "--attack.name=label_flip", "--attack.target=99")
