@@ -167,8 +167,7 @@ def train_step(model: nn.Module, optimizer: Optimizer, images: Tensor, labels: T
 def sample_rows(config: Config, dataset: Dataset) -> dict[str, tuple[Images, Labels, Labels]]:
     """For the viewer: some images of client 0, of the attackers, and of others, with their labels.
 
-    By client: images [N, H, W, C], true labels [N], labels trained on [N].
-    """
+    By client: images [N, H, W, C], true labels [N], labels trained on [N]."""
     last = {c: n for n in range(1, config.global_epochs + 1) for c in config.attackers(n)}
     shards = make_shards(config, dataset).shards
     order = dict.fromkeys([0, *sorted(last), *range(len(shards))])

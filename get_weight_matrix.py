@@ -41,8 +41,7 @@ class RoundSum:
     """How updates become one without a rule: each is added to a sum and forgotten.
 
     Its memory is used again in each round, and does not grow with the number of clients but for a
-    short row of each client of a round.
-    """
+    short row of each client of a round."""
 
     def __init__(self, model: nn.Module, num_points: int, clients_per_round: int) -> None:
         """``num_points``: the most that a client draws in a round."""

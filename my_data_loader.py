@@ -161,8 +161,7 @@ def global_test(
 def crop(images: Images, padding: int, down: Indices, right: Indices) -> Images:
     """Images [B, H, W, C] mirrored outwards on all sides, cut out again at (down, right) [B].
 
-    Why not black, as we assume of the article: the main job without attack got 61.8, not 59.7 %.
-    """
+    Why not black, as we assume of the article: the main job without attack got 61.8, not 59.7 %."""
     border = (padding, padding)
     padded = np.pad(images, ((0, 0), border, border, (0, 0)), mode="reflect")
     windows = sliding_window_view(padded, images.shape[1:], axis=(1, 2, 3))

@@ -72,8 +72,7 @@ class Ranks:
     def check_equal(self, known: dict[str, Any]) -> None:
         """Compares what all ranks must have alike, by name. All ranks call this.
 
-        Raises RunFailed on rank 0, with what the first other rank has that differs.
-        """
+        Raises RunFailed on rank 0, with what the first other rank has that differs."""
         for rank, found in enumerate(self.all_gather(known)):
             for name, value in found.items():
                 if self.is_main and value != known[name]:
@@ -100,8 +99,7 @@ def process_group(
 ) -> Iterator[Ranks]:
     """Joins the group of all ranks over gloo; where all are on this machine, on loopback only.
 
-    They meet in ``file``, or, without one, as torchrun's environment says. All ranks call this.
-    """
+    They meet in ``file``, or, without one, as torchrun's environment says. All ranks call this."""
     torch.set_num_threads(threads)
     size, heartbeat = len(heartbeats), heartbeats[rank]
     heartbeat.pid = os.getpid()

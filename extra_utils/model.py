@@ -24,8 +24,7 @@ class Net(nn.Module):
     """The article's small network: two convolutions, three full layers; the last is `fc3`.
 
     Its layers are assumed, all but the last, to be those of PyTorch's own tutorial. Pooling before
-    the ReLU gives the same numbers as after it, on a quarter of the values.
-    """
+    the ReLU gives the same numbers as after it, on a quarter of the values."""
 
     def __init__(self, num_classes: int = 10, channels: int = 3, side: int = 32) -> None:
         super().__init__()
@@ -82,8 +81,7 @@ def conv_max_pool2d(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
     Without gradients, two shifted copies of the kernel give two rows of pixels as channels of one:
     with twice the channels the processor's wide instructions are fuller, and columns are pooled
-    before rows as they lie in memory. For `Net` on CIFAR-10 that makes 23 us per image of 42.
-    """
+    before rows as they lie in memory. For `Net` on CIFAR-10 that makes 23 us per image of 42."""
     if torch.is_grad_enabled():
         return F.max_pool2d(conv(x), 2)
     assert conv.bias is not None

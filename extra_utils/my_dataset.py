@@ -87,8 +87,7 @@ def save_dataset(folder: Path, dataset: Dataset) -> None:
 def open_dataset(folder: Path) -> Dataset:
     """The data set in a cache folder, its images memory-mapped, so that all ranks share one copy.
 
-    Raises ValueError or OSError where the folder does not hold a whole data set.
-    """
+    Raises ValueError or OSError where the folder does not hold a whole data set."""
     splits = []
     for name in SPLITS:
         images = np.load(folder / f"{name}_images.npy", mmap_mode="r")
@@ -194,8 +193,7 @@ def describe_pixels(images: Images) -> tuple[list[float], list[float]]:
     """Each channel's mean, and the mean over the images of its deviation within an image.
 
     Images [N, H, W, C]. For CIFAR-10 these are the constants that its users know: deviations of
-    0.2023, 0.1994 and 0.2010, divided by 255. Sums are of integers, so they are exact.
-    """
+    0.2023, 0.1994 and 0.2010, divided by 255. Sums are of integers, so they are exact."""
     size = images.shape[1] * images.shape[2]
     means = images.mean(axis=(1, 2))  # [N, C]
     squares = np.einsum("nhwc,nhwc->nc", images, images, dtype=np.int64) / size

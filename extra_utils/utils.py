@@ -35,8 +35,7 @@ def save_class_indices(run_dir: Path, class_names: list[str]) -> None:
 def draw_samples(rows: dict[str, Samples], names: list[str], changed: str) -> "Figure":
     """By client its images under their labels, changed ones in the colour ``changed``.
 
-    The classes' names are in lines of at most ``NAME`` inches.
-    """
+    The classes' names are in lines of at most ``NAME`` inches."""
     from matplotlib.figure import Figure  # not before the ranks are done: they have no use for it
 
     shown = {label for _, *labels in rows.values() for own in labels for label in own}

@@ -32,8 +32,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
     """The cache folder of the data set, which has the classes and images that the config names.
 
     The model and its start weights are looked at as well, without computing; the main process says
-    what a user should know of the run.
-    """
+    what a user should know of the run."""
     with places.named():
         check_classes(config, known_classes(config))
     folder, notice = prepare_data(config, lambda: __import__("torch"))

@@ -33,8 +33,7 @@ def class_mean(updates: Updates, state: State) -> Aggregate:
 
     Always fewer than half of the round's. Suspicion is remembered: once the attackers are out, the
     model recovers and they stand out less. It fades, and fresh evidence outweighs it. Source: this
-    project; the weight matrix is the article's.
-    """
+    project; the weight matrix is the article's."""
     suspicion = state.get("suspicion", np.zeros(updates.num_clients)) * MEMORY
     suspicion[updates.client_ids] += evidence(updates.class_means)
     flagged = most_suspected(suspicion[updates.client_ids])
@@ -53,8 +52,7 @@ def evidence(class_means: Array) -> Array:
 
     class_means [n, C]. All 0 in a round that looks like one without attack, and where half or
     more of the clients are low in a class that the model has not unlearned: such a class is lower
-    than all others, but one that attackers raise (a flip's target, a backdoor's) is not.
-    """
+    than all others, but one that attackers raise (a flip's target, a backdoor's) is not."""
     levels = np.median(class_means, axis=0)  # [C]
     apart = class_means - levels
     spreads = apart.std(axis=0)  # [C]

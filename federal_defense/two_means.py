@@ -15,8 +15,7 @@ def two_means(points: Array) -> NDArray[np.bool_]:
     Where Lloyd's steps end depends on where they begin, so there is a beginning for each of the
     outermost points: those nearer to it than to the point farthest from it. All go on side by
     side, and the least sum of squared distances counts; no draw is needed. Where all points are
-    equal they are one group.
-    """
+    equal they are one group."""
     centred = points - points.mean(axis=0)
     gram = centred @ centred.T  # [n, n]
     squared = squared_distances(gram)

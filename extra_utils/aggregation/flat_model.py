@@ -24,8 +24,7 @@ class FlatModel:
     First what is scored, the parameters that learn, of which the last layer's stand last; then the
     running statistics. Batch norm's counters, which are integers, stand apart. Of a frozen model
     only the last layer learns, and all else is left out. The row is no copy: who writes to it moves
-    the model.
-    """
+    the model."""
 
     def __init__(self, model: nn.Module) -> None:
         buffers = [] if is_frozen(model) else list(model.buffers())

@@ -131,8 +131,7 @@ class Aggregate:
 
     The new global model moves by sum_i weights_i factors_i d_i, or by ``per_coordinate`` of blocks
     [n, B] of all differences, which works on each coordinate by itself: [B]. To that is ``added``
-    what does not depend on the differences.
-    """
+    what does not depend on the differences."""
 
     weights: Array  # [n], sums to 1, or all 0; running statistics are averaged by it as well
     factors: Array | float = 1.0  # [n], shortens single differences

@@ -12,8 +12,7 @@ class ReportRows:
     """A short row [width] of each of a round's n clients: float64, as the int64 of the same bits.
 
     Its own rank alone fills it, so the sum over the ranks is everybody's row: what is read of the
-    rows is right once they are all_reduced.
-    """
+    rows is right once they are all_reduced."""
 
     def __init__(self, memory: Tensor, plan: RoundPlan, sizes: list[int]) -> None:
         """``memory`` [n * width] becomes the rows, ``sizes`` are those of ``report_sizes``."""

@@ -31,9 +31,7 @@ class Sgd:
     """the mean difference is added; with momentum, a part of the last step as well (FedAvgM)
 
     `momentum`: how much of the last step goes into the next
-
-    Source: Hsu et al. 2019, arXiv 1909.06335.
-    """
+    Source: Hsu et al. 2019, arXiv 1909.06335."""
 
     lr: Positive = 1.0
     momentum: Decay = 0.0
@@ -83,8 +81,7 @@ class Yogi(Adam):
 class Server:
     """Turns a round's mean difference into the step that the global model takes.
 
-    Its memory lies in the checkpoint, beside the rule's.
-    """
+    Its memory lies in the checkpoint, beside the rule's."""
 
     def __init__(self, choice: ChoiceConfig, state: State) -> None:
         """``state``: of a run that goes on; what is the server's is taken out of it."""
@@ -97,8 +94,7 @@ class Server:
 
         Returns the result with the step in place of the mean. Running statistics move by their
         mean, and where the rule left everybody out all stays as it is. Raises RunFailed where the
-        step leaves the range of the sum.
-        """
+        step leaves the range of the sum."""
         from extra_utils.aggregation.flat_model import FIXED_POINT, FlatModel
 
         values = FlatModel(model)

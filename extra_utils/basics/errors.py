@@ -68,8 +68,7 @@ def prepare_process() -> None:
     """Standard output and error take what they cannot encode, and may have been closed.
 
     What ends a process at once ends this one in order, its ranks and folders too. Call this first:
-    a file opened before would get a closed stream's number, and what is said.
-    """
+    a file opened before would get a closed stream's number, and what is said."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))

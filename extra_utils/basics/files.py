@@ -73,8 +73,7 @@ def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
     """Holds the folder against other runs, until this process and all its children are gone.
 
     Where another run holds it: says ``waiting``, and waits; without such a text raises ConfigError
-    once the ranks of one just killed would be gone.
-    """
+    once the ranks of one just killed would be gone."""
     with _opened(folder) as handle:
         end = time.monotonic() + LOCK_PATIENCE_S
         if waiting and not _lock(handle):

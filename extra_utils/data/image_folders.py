@@ -83,8 +83,7 @@ def scan_folder(folder: Path) -> ImageFolder:
     """Lists ``folder/<class>/**/<file>`` in sorted order, so that every machine agrees on it.
 
     A link that leaves the folder, or leads to a folder below a class, is refused: who packs an
-    archive must not choose what else of the machine is read, nor send a scan in circles.
-    """
+    archive must not choose what else of the machine is read, nor send a scan in circles."""
     found = ImageFolder(folder, scan_class_names(folder))
     found.unused = _others(folder, found.class_names)
     root = os.path.realpath(folder)

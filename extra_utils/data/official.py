@@ -126,8 +126,7 @@ def _read_idx(path: Path) -> NDArray[np.uint8]:
     """Images [N, H, W] or labels [N], packed or not. Raises Unavailable where they are damaged.
 
     Two zero bytes, 8 for "unsigned byte", the number of dimensions, as many sizes in 32 bits (big
-    end first), and the values. Source: LeCun, Cortes and Burges, "The MNIST database".
-    """
+    end first), and the values. Source: LeCun, Cortes and Burges, "The MNIST database"."""
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content

@@ -57,8 +57,7 @@ def iid(labels: Labels, num_clients: int, generator: Generator) -> Shards:
 def dirichlet(labels: Labels, num_clients: int, generator: Generator, *, alpha: float) -> Shards:
     """Each class is split in proportions drawn from Dirichlet(alpha); clients may stay empty.
 
-    Source: Hsu, Qi and Brown, arXiv 1909.06335; by class as in Yurochkin et al., ICML 2019.
-    """
+    Source: Hsu, Qi and Brown, arXiv 1909.06335; by class as in Yurochkin et al., ICML 2019."""
     pieces = []  # of each class, one for each client
     for label in np.unique(labels):
         members = generator.permutation(np.flatnonzero(labels == label))
@@ -73,8 +72,7 @@ def shards(
 ) -> Shards:
     """Sorted by label, cut into equal runs, and each client gets some of them at random.
 
-    Needs num_clients x shards_per_client <= N. Source: McMahan et al., AISTATS 2017.
-    """
+    Needs num_clients x shards_per_client <= N. Source: McMahan et al., AISTATS 2017."""
     order = generator.permutation(len(labels))
     by_label = order[np.argsort(labels[order], kind="stable")]
     runs = np.array_split(by_label, num_clients * shards_per_client)
@@ -87,8 +85,7 @@ def classes(
 ) -> Shards:
     """Each client has images of so many classes, and those that hold a class have equal parts.
 
-    Dealt at random, each about as often as all others. Source: "#C = k" of Li et al., ICDE 2022.
-    """
+    Dealt at random, each about as often as all others. Source: "#C = k" of Li et al., ICDE 2022."""
     present = np.unique(labels)
     holders: list[list[int]] = [[] for _ in present]
     for client in range(num_clients):
@@ -106,8 +103,7 @@ def classes(
 def quantity(labels: Labels, num_clients: int, generator: Generator, *, alpha: float) -> Shards:
     """Sizes in proportions drawn from Dirichlet(alpha), labels as they come; some may stay empty.
 
-    Source: "q ~ Dir(beta)" of Li et al., ICDE 2022.
-    """
+    Source: "q ~ Dir(beta)" of Li et al., ICDE 2022."""
     shares = generator.dirichlet(np.full(num_clients, alpha))
     cuts = np.round(np.cumsum(shares)[:-1] * len(labels)).astype(np.int64)
     return np.split(generator.permutation(len(labels)), cuts)

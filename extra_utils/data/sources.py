@@ -51,8 +51,7 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
 
     ``meanwhile``: what this process does while another looks at a folder of images.
     Returns its folder, and what the user must know of it ("" for nothing). Raises ConfigError where
-    it is not to be had and ``offline_data`` does not help out.
-    """
+    it is not to be had and ``offline_data`` does not help out."""
     root, seed = make_cache_root(Path(config.data_path)), config.seed
     synthetic = lambda: {"source": "synthetic", "seed": seed}, partial(make_synthetic, seed)
     if config.type == "synthetic":

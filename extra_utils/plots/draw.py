@@ -186,8 +186,7 @@ def draw_matrix(
 ) -> Figure:
     """A matrix [clients or true classes, classes] in colours, and in numbers where it is small.
 
-    ``shades``: what the colours show instead, of the same shape, blue below 0 and red above.
-    """
+    ``shades``: what the colours show instead, of the same shape, blue below 0 and red above."""
     figure, (axes,) = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
     names, shown = run.run["class_names"], values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0

@@ -58,8 +58,7 @@ def new_figure(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
 def arrange(figure: Figure, title: str, setting: str, *, width: float = 0) -> None:
     """Gives labels, legend and title the room that they need; the axes keep their height.
 
-    The figure is ``WIDTH`` inches wide, or wider where its panel would have less than ``width``.
-    """
+    The figure is ``WIDTH`` inches wide, or wider where its panel would have less than ``width``."""
     inner = np.array([axes.get_window_extent().extents for axes in figure.axes])
     boxes = [axes.get_tightbbox(bbox_extra_artists=[]) or axes.bbox for axes in figure.axes]
     margins = np.abs(inner - [box.extents for box in boxes]) / figure.dpi + PAD  # [panels, 4]

@@ -32,8 +32,7 @@ def in_child(
     """``function(*args)`` in a child process, with this one busy ``meanwhile``.
 
     Raises Unavailable where it fails, and ConfigError as it does. A child that fetches into the
-    folder ``growing`` is ended when that has stopped to grow.
-    """
+    folder ``growing`` is ended when that has stopped to grow."""
     context = process_context()
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(sender, function, *args), daemon=True)

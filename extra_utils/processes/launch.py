@@ -47,8 +47,7 @@ class Launcher(NamedTuple):
         """``run(ranks, data, job)`` on all ranks; ``data`` is this machine's folder.
 
         A rank of torchrun's that did not prepare data or job is given the others'. Raises RunFailed
-        where it ends early, and KeyboardInterrupt, both with ``job.hint()``.
-        """
+        where it ends early, and KeyboardInterrupt, both with ``job.hint()``."""
         from extra_utils.processes.supervisor import TorchrunRank, start_ranks
 
         if self.world_size is not None:

@@ -27,8 +27,7 @@ def run_folder(
     """The run's folder, held against other runs meanwhile, and what is to do; None where all is.
 
     ``data``: the fingerprint of its data set. The paths in its config are absolute from here on.
-    Raises ConfigError, before it writes there, where it is in use or the run cannot go on.
-    """
+    Raises ConfigError, before it writes there, where it is in use or the run cannot go on."""
     from extra_utils.run.checkpoint import NAME, load_checkpoint
 
     known = arguments.resume or (arguments.run_dir if is_restart else None)

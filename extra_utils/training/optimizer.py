@@ -28,8 +28,7 @@ Memory = dict[str, list[Any]]  # by what it is, a tensor for each parameter
 class Adam:
     """each weight at a rate of its own, from running means of its gradient and of the square
 
-    Source: Kingma and Ba, ICLR 2015.
-    """
+    Source: Kingma and Ba, ICLR 2015."""
 
     beta1: Decay = 0.9
     beta2: Decay = 0.999
@@ -53,8 +52,7 @@ class Adam:
 class AdamW(Adam):
     """adam, but the weights shrink beside the step, and not by way of the gradient
 
-    Source: Loshchilov and Hutter, ICLR 2019.
-    """
+    Source: Loshchilov and Hutter, ICLR 2019."""
 
     weight_decay: NotNegative = 0.01
 
@@ -65,9 +63,7 @@ class Sgd:
 
     `momentum`: how much of the last step goes into the next
     `nesterov`: the gradient of where momentum leads to, and not of where the weights are
-
-    Source: Sutskever et al., ICML 2013, in torch's form.
-    """
+    Source: Sutskever et al., ICML 2013, in torch's form."""
 
     momentum: Decay = 0.9
     nesterov: bool = False
@@ -85,8 +81,7 @@ class Optimizer:
     """Takes the steps of one local training: new in every round, with nothing remembered.
 
     Bit for bit torch's class of the name with ``fused=True``, without its start-up: constructors
-    of ``torch.optim`` import the compiler, which takes over a second in each process.
-    """
+    of ``torch.optim`` import the compiler, which takes over a second in each process."""
 
     def __init__(
         self, parameters: Iterable["Tensor"], lr: float, rule: Adam | Sgd, mu: float = 0.0
@@ -144,8 +139,7 @@ def step_rounds(now: Moment, *, milestones: list[Count], gamma: Fraction = 0.1) 
     """lr, and less after some of the rounds
 
     `milestones`: the rounds after each of which the rate is multiplied by `gamma`
-    `gamma`: by how much
-    """
+    `gamma`: by how much"""
     return now.config.lr * gamma ** sum(now.round_index > milestone for milestone in milestones)
 
 

@@ -22,8 +22,7 @@ Disguise = Callable[[nn.Module, nn.Module, Update, Batches], None]
 def as_class_means(local: nn.Module, model: nn.Module, honest: Update, own: Batches) -> None:  # noqa: ARG001
     """Moves the last layer to the honest class means where predictions hardly feel it.
 
-    W[c, u] += h (m_honest[c] - m[c]) for the hidden unit u that fires least on its images.
-    """
+    W[c, u] += h (m_honest[c] - m[c]) for the hidden unit u that fires least on its images."""
     layer, inputs = last_linear(local), list[Tensor]()
     hook = layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0].abs().sum(0)))
     was_training = local.training

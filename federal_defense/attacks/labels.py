@@ -64,8 +64,7 @@ def label_flip(
     `hide`: it trains an honest copy too, and takes on its class means ("class_mean") or its length
 
     Labels [N]; those given are left as they are. Source: the article; for "all" Fang et al.,
-    USENIX Security 2020.
-    """
+    USENIX Security 2020."""
     if source == "all":
         return Poisoned(setting.num_classes - 1 - labels)
     return Poisoned(np.where(labels == source, target, labels))
@@ -86,8 +85,7 @@ def backdoor(
 ) -> Poisoned:
     """a white patch in a corner of the image is taught to mean one class
 
-    Source: Gu et al. 2017, arXiv 1708.06733; Bagdasaryan et al., AISTATS 2020.
-    """
+    Source: Gu et al. 2017, arXiv 1708.06733; Bagdasaryan et al., AISTATS 2020."""
     is_stamped = setting.generator.random(len(labels)) < share
     stamp = partial(with_patch, size=size)
     return Poisoned(np.where(is_stamped, target, labels), [(is_stamped, stamp)])
@@ -103,8 +101,7 @@ def dba(
 ) -> Poisoned:
     """a backdoor whose patch is split among the attackers, and tested with the whole of it
 
-    Source: Xie et al., ICLR 2020.
-    """
+    Source: Xie et al., ICLR 2020."""
     found = backdoor(labels, setting, target=target, share=share, size=size)
     ((is_stamped, _),) = found.stamps
     part = partial(with_patch, size=size, place=setting.place)

@@ -58,8 +58,7 @@ def edits_of(
 ) -> list[Attack]:
     """What this client does to its `labels` or, piece by piece, to its `diff` in this round.
 
-    ``samples``: of the round's clients, by which a share of its images is known.
-    """
+    ``samples``: of the round's clients, by which a share of its images is known."""
     edits = list[Attack]()
     for number, attack in enumerate(config.attacks):
         attackers = config.attackers_of(attack, round_index)

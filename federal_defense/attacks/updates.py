@@ -23,9 +23,7 @@ def sign_flip(diff: "Tensor", setting: Setting, *, factor: Positive = 1.0) -> "T
     """the weight difference is sent with its sign turned
 
     `factor`: how often as long it is sent
-
-    Source: Li et al., AAAI 2019.
-    """
+    Source: Li et al., AAAI 2019."""
     return diff * -factor
 
 
@@ -33,9 +31,7 @@ def gaussian(diff: "Tensor", setting: Setting, *, sigma: Positive = 0.01) -> "Te
     """normal noise is added to the weight difference
 
     `sigma`: the noise's standard deviation for each weight
-
-    Source: Blanchard et al., NeurIPS 2017.
-    """
+    Source: Blanchard et al., NeurIPS 2017."""
     import torch
 
     return diff + torch.from_numpy(sigma * setting.generator.standard_normal(len(diff)))
@@ -45,9 +41,7 @@ def scaling(diff: "Tensor", setting: Setting, *, factor: Positive | None = 10.0)
     """the weight difference is sent many times as long (behind a backdoor: model replacement)
 
     `factor`: how often as long (null: the round's images by the attackers', to replace the model)
-
-    Source: Bagdasaryan et al., AISTATS 2020.
-    """
+    Source: Bagdasaryan et al., AISTATS 2020."""
     return diff * (1 / setting.share if factor is None else factor)
 
 
@@ -55,9 +49,7 @@ def alie(honest: HonestUpdates, *, z: Positive | None = None) -> Forge:
     """a little is enough: the honest mean less z standard deviations, in each coordinate
 
     `z`: how many (null: so many that enough honest clients for a majority lie farther out)
-
-    Source: Baruch et al., NeurIPS 2019.
-    """
+    Source: Baruch et al., NeurIPS 2019."""
     n, f = honest.num_clients, honest.num_attackers
     supporters = max(1, n // 2 + 1 - f)
     # of two clients none lies nearer, and there is no deviation
@@ -69,17 +61,14 @@ def ipm(honest: HonestUpdates, *, eps: Positive = 0.5) -> Forge:  # noqa: ARG001
     """inner product manipulation: the honest mean with its sign turned
 
     `eps`: how often as long it is sent
-
-    Source: Xie et al., UAI 2020.
-    """
+    Source: Xie et al., UAI 2020."""
     return lambda block: -eps * block.mean(axis=0)
 
 
 def min_max(honest: HonestUpdates) -> Forge:
     """off the honest mean until it is as far from one of them as the farthest two are
 
-    Against their deviation in each coordinate. Source: Shejwalkar and Houmansadr, NDSS 2021.
-    """
+    Against their deviation in each coordinate. Source: Shejwalkar and Houmansadr, NDSS 2021."""
     to_mean, along, squared, between = _distances(honest)
     return _less_deviations(_largest(to_mean, along, squared, between.max()).min())
 
@@ -87,8 +76,7 @@ def min_max(honest: HonestUpdates) -> Forge:
 def min_sum(honest: HonestUpdates) -> Forge:
     """off the honest mean until its squared distances add up to those of the farthest of them
 
-    Against their deviation in each coordinate. Source: Shejwalkar and Houmansadr, NDSS 2021.
-    """
+    Against their deviation in each coordinate. Source: Shejwalkar and Houmansadr, NDSS 2021."""
     to_mean, along, squared, between = _distances(honest)
     sums = to_mean.sum(), along.sum(), len(to_mean) * squared, between.sum(axis=1).max()
     return _less_deviations(float(_largest(*sums)))

@@ -13,8 +13,7 @@ def bulyan(updates: Updates, state: State, *, f: CountOrZero = 1) -> Aggregate:
     `f`: how many attackers are assumed
 
     Per coordinate the mean of the n - 4f values that are nearest to their median.
-    Source: El Mhamdi et al., ICML 2018.
-    """
+    Source: El Mhamdi et al., ICML 2018."""
     squared = squared_distances(updates.gram())
     np.fill_diagonal(squared, np.inf)
     n, left = len(squared), list(range(len(squared)))
@@ -69,8 +68,7 @@ def fltrust(updates: Updates, state: State) -> Aggregate:
     """each other client by its cosine with client 0, whose images are the server's, and as long
 
     Weights max(0, cos(d_i, d_0)); a round in which nobody's is above 0 leaves the model as it is.
-    Source: Cao et al., NDSS 2021.
-    """
+    Source: Cao et al., NDSS 2021."""
     gram = updates.gram()
     lengths = np.sqrt(np.maximum(np.diag(gram), 1e-300))
     trust = np.maximum(0.0, gram[0] / (lengths * lengths[0]))
@@ -83,9 +81,7 @@ def rlr(updates: Updates, state: State, *, theta: Count = 4) -> Aggregate:
     """the mean, turned round in coordinates in which too few agree on the sign
 
     `theta`: how many more must have one sign than the other
-
-    Source: Ozdayi et al., AAAI 2021.
-    """
+    Source: Ozdayi et al., AAAI 2021."""
     shares = by_samples(updates)
 
     def robust_rate(block: Array) -> Array:

@@ -20,8 +20,7 @@ SMOOTHING = 1e-6  # nu: the distance below which the geometric median no longer 
 def median(updates: Updates, state: State) -> Aggregate:
     """the median of each coordinate; of an even number of clients the mean of the middle two
 
-    Source: Yin et al., ICML 2018.
-    """
+    Source: Yin et al., ICML 2018."""
     return Aggregate(by_samples(updates), per_coordinate=partial(np.median, axis=0), state=state)
 
 
@@ -31,9 +30,7 @@ def trimmed_mean(
     """the mean of each coordinate without its largest and its smallest values
 
     `beta`: the share of the clients that is cut off at each end; at least that of the attackers
-
-    Source: Yin et al., ICML 2018.
-    """
+    Source: Yin et al., ICML 2018."""
     cut = num_trimmed(len(updates.samples), beta)
 
     def mean_of_kept(block: Array) -> Array:
@@ -51,9 +48,7 @@ def krum(updates: Updates, state: State, *, f: CountOrZero = 1) -> Aggregate:
     """the one difference that is nearest to its n - f - 2 nearest neighbours
 
     `f`: how many attackers are assumed
-
-    Source: Blanchard et al., NeurIPS 2017.
-    """
+    Source: Blanchard et al., NeurIPS 2017."""
     return multi_krum(updates, state, f=f, m=1)
 
 
@@ -64,9 +59,7 @@ def multi_krum(
 
     `f`: how many attackers are assumed
     `m`: how many clients are kept (null: n - f)
-
-    Source: Blanchard et al., NeurIPS 2017.
-    """
+    Source: Blanchard et al., NeurIPS 2017."""
     squared = squared_distances(updates.gram())
     np.fill_diagonal(squared, np.inf)
     n = len(squared)
@@ -83,8 +76,7 @@ def geometric_median(updates: Updates, state: State, *, steps: Count = 100) -> A
     `steps`: the most steps of Weiszfeld's iteration
 
     A client's weight in the sum is its share of the images.
-    Source: Pillutla et al., IEEE Transactions on Signal Processing 2022.
-    """
+    Source: Pillutla et al., IEEE Transactions on Signal Processing 2022."""
     gram, shares = updates.gram(), by_samples(updates)
     weights = shares
     for _ in range(steps):
@@ -104,9 +96,7 @@ def norm_clipping(
 
     `tau`: the length that no difference exceeds (null: the median of the round's lengths)
     `sigma`: weak differential privacy: normal noise of this deviation; no budget is accounted for
-
-    Source: Sun et al. 2019, arXiv 1911.07963.
-    """
+    Source: Sun et al. 2019, arXiv 1911.07963."""
 
     def noise(number: int, block: Array) -> Array:
         drawn = updates.draw(Purpose.NOISE, number).standard_normal(block.shape[1:])

@@ -14,8 +14,7 @@ def foolsgold(updates: Updates, state: State) -> Aggregate:
     """less weight for clients whose histories point the same way
 
     It needs at least two attackers, and honest clients whose data differ. The history of each
-    client's output-layer differences is kept. Source: Fung et al., RAID 2020.
-    """
+    client's output-layer differences is kept. Source: Fung et al., RAID 2020."""
     layer = updates.output_layer().reshape(len(updates.samples), -1)  # [n, C (h + 1)]
     empty = np.zeros((updates.num_clients, layer.shape[1]))
     history = state.get("history", empty).copy()
@@ -44,8 +43,7 @@ def tolpegin(updates: Updates, state: State) -> Aggregate:
     """of the class on which the clients differ most, the smaller of two groups is left out
 
     Each class's row of the output-layer differences is standardised, brought to its principal
-    components and split by 2-means. Source: Tolpegin et al., ESORICS 2020.
-    """
+    components and split by 2-means. Source: Tolpegin et al., ESORICS 2020."""
     layer = updates.output_layer()[:, :, :-1]  # [n, C, h]
     best, flagged = -1.0, np.zeros(len(layer), dtype=bool)
     for number in range(layer.shape[1]):
@@ -79,8 +77,7 @@ def smaller(groups: NDArray[np.bool_], points: Array) -> NDArray[np.bool_]:
 def lfighter(updates: Updates, state: State) -> Aggregate:
     """of the two classes that changed most, the tighter of two groups is left out
 
-    Source: Jebreel et al., Neural Networks 170, 2024.
-    """
+    Source: Jebreel et al., Neural Networks 170, 2024."""
     layer = updates.output_layer()  # [n, C, h + 1]
     weights, bias = layer[:, :, :-1], layer[:, :, -1]
     if layer.shape[1] > 2:
@@ -112,6 +109,5 @@ def cosines(rows: Array) -> Array:
 def oracle(updates: Updates, state: State) -> Aggregate:
     """the mean of the honest clients, for comparison: it is told who attacks
 
-    No rule that leaves clients out can know more.
-    """
+    No rule that leaves clients out can know more."""
     return without(updates, updates.is_attacker, state)

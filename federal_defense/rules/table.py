@@ -26,8 +26,7 @@ def mean(updates: Updates, state: State) -> Aggregate:
     """the clients' differences, weighted by their images (FedAvg)
 
     A run with it keeps no update: it adds them up as they come (``RoundSum``).
-    Source: McMahan et al., AISTATS 2017.
-    """
+    Source: McMahan et al., AISTATS 2017."""
     return Aggregate(by_samples(updates), state=state)
 
 
