@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extra_utils.basics.errors import describe_os_error, say
-from extra_utils.basics.files import keep, naming, remove_unused, temporary_folder, used_alone
+from extra_utils.basics.files import naming, temporary_folder, used_alone
 
 Labels = NDArray[np.int64]
 Images = NDArray[np.uint8]
@@ -29,8 +29,7 @@ SPLITS = ("train", "test")
 INFO = "info.json"
 CACHE_NAME = ".fl-cache"
 FORMAT = 5  # goes up when the files or what is in them change
-BUILDING = ".building-"  # begins the name of a folder that is being built, or removed
-MOST_KEPT = 6  # data sets; the others are removed, those used longest ago first
+BUILDING = ".building-"  # begins the name of a folder that is being built
 Identity = Callable[[], dict[str, Any]]  # equal dictionaries stand for equal data sets
 
 
@@ -125,7 +124,7 @@ def fingerprint(folder: Path) -> dict[str, Any]:
 
 
 def find_or_build(root: Path, made_from: Identity, build: Callable[[], Dataset]) -> Path:
-    """The cache folder of a data set, built when it is missing or damaged; it stays while used."""
+    """The cache folder of a data set, built when it is missing or damaged."""
     if not damage_of(folder := _place_of(root, made_from)):
         return folder
     with used_alone(root, f"note: waiting for another run that fills the cache {root}"):
@@ -138,32 +137,14 @@ def find_or_build(root: Path, made_from: Identity, build: Callable[[], Dataset])
         with TemporaryDirectory(prefix=BUILDING, dir=root, ignore_cleanup_errors=True) as building:
             save_dataset(Path(building), build())
             folder = _place_of(root, made_from)  # what was downloaded is there only now
-            if folder.exists():
-                shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             Path(building).rename(folder)
-        keep(folder)
-        _remove_old(root)
     return folder
 
 
 def _place_of(root: Path, made_from: Identity) -> Path:
-    """The data set's folder; where it is there, it is in use by us from now on."""
     text = json.dumps({"format": FORMAT, **made_from()}, sort_keys=True)
-    folder = root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-    with contextlib.suppress(OSError):  # not there, or another user's
-        keep(folder)
-        os.utime(folder)
-    return folder
-
-
-def _remove_old(root: Path) -> None:
-    """All but the data sets that were used last and those that a run uses."""
-    folders = [path for path in root.iterdir() if (path / INFO).is_file()]
-    too_many = len(folders) - MOST_KEPT
-    for folder in sorted(folders, key=lambda path: path.stat().st_mtime):
-        if too_many > 0 and remove_unused(folder, root / f"{BUILDING}{folder.name}"):
-            too_many -= 1
-            say(f"note: {folder} is removed: the cache keeps {MOST_KEPT} data sets", sys.stderr)
+    return root / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def make_cache_root(data_path: Path) -> Path:

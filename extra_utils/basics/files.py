@@ -85,27 +85,13 @@ def used_alone(folder: Path, waiting: str = "") -> Iterator[None]:
         yield
 
 
-def keep(folder: Path) -> None:
-    """Holds the folder against ``remove_unused``, until this process and all children are gone."""
-    if sys.platform != "win32":
-        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH)  # never closed
-
-
-def remove_unused(folder: Path, aside: Path) -> bool:
-    """Removes a folder that nobody keeps, by way of another name; whether it did."""
-    with contextlib.suppress(OSError), _opened(folder) as handle:
-        if _lock(handle, where_unknown=False):
-            folder.rename(aside)  # at once, so that nobody finds a part of it
-            shutil.rmtree(aside, ignore_errors=True)
-            return True
-    return False
-
-
 @contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A folder of mode 700 for the block; those that killed runs left go as well."""
     for mark in Path(tempfile.gettempdir()).glob(f"{prefix}*/{OWNED}"):
-        remove_unused(mark.parent, mark.parent)
+        with contextlib.suppress(OSError), _opened(mark.parent) as handle:
+            if _lock(handle, where_unknown=False):
+                shutil.rmtree(mark.parent, ignore_errors=True)
     place = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
     with place as name, used_alone(Path(name)):
         (Path(name) / OWNED).touch()

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from extra_utils.my_dataset import (
-    MOST_KEPT,
     Dataset,
     Identity,
     find_or_build,
@@ -44,59 +43,6 @@ def test_equal_sources_are_built_once_and_others_beside_them(tmp_path: Path) -> 
     assert find_or_build(tmp_path, *builder.source(seed=1)) != first
     assert builder.calls == 2
     assert len(list(tmp_path.iterdir())) == 2
-
-
-USE_ONE = """
-import sys
-from pathlib import Path
-from extra_utils.my_dataset import find_or_build
-from tests.helpers import make_dataset
-find_or_build(Path(sys.argv[1]), lambda: {"seed": int(sys.argv[2])}, make_dataset)
-print("used", flush=True)
-if sys.argv[3:]:
-    sys.stdin.read()
-"""
-
-
-def use(root: Path, seed: int, *stays: str) -> subprocess.Popen[str]:
-    """Another run that uses a data set, and ``stays`` until its input ends."""
-    command, pipe = [sys.executable, "-c", USE_ONE, str(root), str(seed), *stays], subprocess.PIPE
-    process = subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "used\n"
-    return process
-
-
-def test_the_data_sets_used_longest_ago_are_removed_but_none_that_a_run_uses(
-    tmp_path: Path,
-) -> None:
-    folders: list[Path] = []
-    for seed in range(MOST_KEPT):
-        use(tmp_path, seed).communicate()
-        (made,) = set(tmp_path.iterdir()) - set(folders)
-        folders.append(made)
-        os.utime(made, (seed, seed))
-    staying = use(tmp_path, 0, "stays")
-    os.utime(folders[0], (0, 0))
-    use(tmp_path, 1).communicate()  # now the one used last
-    _, err = use(tmp_path, 99).communicate()
-    assert err == f"note: {folders[2]} is removed: the cache keeps {MOST_KEPT} data sets\n"
-    assert folders[0].is_dir()
-    assert folders[1].is_dir()
-    assert len(list(tmp_path.iterdir())) == MOST_KEPT
-    staying.communicate("")
-    os.utime(folders[0], (0, 0))
-    _, err = use(tmp_path, 100).communicate()
-    assert f"note: {folders[0]} is removed" in err
-
-
-def test_what_lies_in_the_cache_and_is_no_data_set_stays(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    os.utime(tmp_path / "mine", (0, 0))
-    for seed in range(MOST_KEPT + 2):
-        use(tmp_path, seed).communicate()
-    assert len(list(tmp_path.iterdir())) == MOST_KEPT + 1
-    assert (tmp_path / "mine").is_dir()
 
 
 def test_what_a_build_fetches_is_part_of_the_key(tmp_path: Path) -> None:
