@@ -6,7 +6,7 @@ from extra_utils.basics.errors import tell
 from extra_utils.config.keys import Config, GivenConfig
 from extra_utils.config.reader import Places
 from extra_utils.config.rules import check_classes, check_rules, check_sizes, idle_keys, resolve
-from extra_utils.data.sources import known_classes, prepare_data
+from extra_utils.data.sources import prepare_data
 from extra_utils.my_dataset import open_dataset
 from extra_utils.processes.launch import ALONE, Launcher
 from federal_defense.attacks.table import idle_attack, with_drawn_attackers
@@ -33,8 +33,6 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
 
     The model and its start weights are looked at as well, without computing; the main process says
     what a user should know of the run."""
-    with places.named():
-        check_classes(config, known_classes(config))
     folder, notice = prepare_data(config, lambda: __import__("torch"))
     dataset = open_dataset(folder)
     with places.named():

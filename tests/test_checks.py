@@ -47,10 +47,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         NO_CIFAR100 | {"attack": FLIP | {"target": 50}},
         "attack.target: got 50, must be a class of the data set, from 0 (pattern 0) to 9 (pattern",
     ),
-    "a class of the data set itself": (
-        NO_CIFAR100 | {"attack": FLIP | {"target": 100}},
-        "attack.target: got 100, must be a class of the data set, from 0 (0) to 99 (99)",
-    ),
     "too few classes each": (
         {"partition": "classes", "classes_per_client": 1},
         "classes_per_client: got 1, must be 10 at most, and with 5 clients enough for all 10",

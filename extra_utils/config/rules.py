@@ -53,8 +53,6 @@ def check_rules(config: Config) -> None:
 
 def check_classes(config: Config, class_names: list[str]) -> None:
     """A WrongKey where the attack names a class that is not there, or clients hold too few."""
-    if not class_names:  # they are not known before the data are
-        return
     last = len(class_names) - 1
     for parameters in [attack.parameters for attack in config.attacks]:
         for key in ("source",) if parameters.get("source") == "all" else ("source", "target"):

@@ -10,7 +10,7 @@ from extra_utils.basics.random_streams import Purpose, stream
 from extra_utils.config.keys import Config
 from extra_utils.data import image_folders
 from extra_utils.data.official import OFFICIAL, Official, find_idx_files, load_official
-from extra_utils.data.synthetic import CLASS_NAMES, make_synthetic
+from extra_utils.data.synthetic import make_synthetic
 from extra_utils.my_dataset import Dataset, Split, find_or_build, make_cache_root, new_dataset
 from extra_utils.processes.child import Unavailable, in_child
 from extra_utils.utils import split_by_class
@@ -29,17 +29,6 @@ Its figures say nothing about {wanted}. {cure}
 {line}"""
 
 
-def known_classes(config: Config) -> list[str]:
-    """The class names, before any image is read. Raises ConfigError where there are none."""
-    if config.type == "synthetic":
-        return CLASS_NAMES
-    folder, _ = _find_images(config)
-    if folder is None:
-        return _official_of(config).class_names
-    first, *_ = image_folders.find_parts(folder) or [folder]
-    return list(map(printable, image_folders.scan_class_names(first)))
-
-
 def _official_of(config: Config) -> Official:
     """What torchvision has under the config's type."""
     is_coarse = config.type == "cifar100" and config.coarse_labels
@@ -52,11 +41,12 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
     ``meanwhile``: what this process does while another looks at a folder of images.
     Returns its folder, and what the user must know of it ("" for nothing). Raises ConfigError where
     it is not to be had and ``offline_data`` does not help out."""
-    root, seed = make_cache_root(Path(config.data_path)), config.seed
+    data_path, seed = Path(config.data_path), config.seed
     synthetic = lambda: {"source": "synthetic", "seed": seed}, partial(make_synthetic, seed)
     if config.type == "synthetic":
-        return find_or_build(root, *synthetic), ""
+        return find_or_build(make_cache_root(data_path), *synthetic), ""
     folder, passed_over = _find_images(config)
+    root = make_cache_root(data_path)
     try:
         source = _folder_source(config, folder, meanwhile) if folder else _official_source(config)
         found = find_or_build(root, *source)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from extra_utils.basics.errors import ConfigError
 from extra_utils.data import image_folders
-from extra_utils.data.sources import known_classes, prepare_data
+from extra_utils.data.sources import prepare_data
 from extra_utils.my_dataset import Dataset, open_dataset
 from tests.helpers import ROOT, make_config
 
@@ -79,8 +79,6 @@ def test_the_test_part_has_the_names_that_people_give_it(
 ) -> None:
     make_folder(tmp_path / train, 3)
     make_folder(tmp_path / test, 1)
-    config = replace(CONFIG, data_path=str(tmp_path))
-    assert known_classes(config) == ["b c", "玫瑰 花"]
     dataset = load(tmp_path)
     assert dataset.info.class_names == ["b c", "玫瑰 花"]
     assert (len(dataset.train), len(dataset.test)) == (6, 2)
@@ -107,7 +105,7 @@ def test_a_folder_of_parts_that_do_not_fit_together_is_refused(
     with pytest.raises(
         ConfigError, match=re.escape(f"{tmp_path} with {', '.join(sorted(names))}; {right}")
     ):
-        known_classes(replace(CONFIG, data_path=str(tmp_path)))
+        load(tmp_path)
 
 
 def test_a_class_may_have_the_name_of_a_part(tmp_path: Path) -> None:
@@ -398,9 +396,9 @@ def test_one_class_none_and_no_folder_are_errors(tmp_path: Path) -> None:
     make_photo(tmp_path / "photos" / "only" / "x.png")
     with pytest.raises(ConfigError, match="with 1 sub-folders"):
         load(tmp_path / "photos")
-    config = replace(CONFIG, type="flower", data_path=str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"must be a folder .*flower_photos\.tgz"):
-        known_classes(config)
+        load(tmp_path / "none", type="flower")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_class_without_a_usable_image_is_an_error(tmp_path: Path) -> None:

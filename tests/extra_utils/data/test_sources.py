@@ -22,7 +22,7 @@ from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.data import image_folders
 from extra_utils.data import sources as data_sources
 from extra_utils.data.official import OFFICIAL
-from extra_utils.data.sources import known_classes, prepare_data
+from extra_utils.data.sources import prepare_data
 from extra_utils.my_dataset import open_dataset
 from extra_utils.processes.child import Unavailable
 from tests.helpers import ROOT, make_config, make_dataset
@@ -44,9 +44,9 @@ def write_folders(root: Path, class_names: tuple[str, ...] = ("b", "a")) -> None
 def test_image_folders_come_first_in_alphabetical_order(tmp_path: Path) -> None:
     write_folders(tmp_path)
     config = replace(CONFIG, data_path=str(tmp_path))
-    assert known_classes(config) == ["a", "b"]
     dataset = open_dataset(prepare_data(config)[0])
     assert dataset.info.name == "CIFAR-10"
+    assert dataset.info.class_names == ["a", "b"]
     assert not dataset.info.synthetic
     assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
     path = tmp_path / "cifar10" / "train" / "b" / "1.png"
