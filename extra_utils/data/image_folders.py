@@ -5,7 +5,6 @@ import signal
 import struct
 import warnings
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,14 +27,14 @@ PIECES, PIECE = 8, 8192  # that are looked at of a file, and their bytes; a smal
 CHUNK = 50  # files decoded by one task
 MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
-DEEP = "IF"  # begin the names of the modes of whole numbers and floats of 16 and 32 bits
+DEEP = "IF"  # begin the names of the modes of grey values of more than 8 bits
 # what broken files get out of the decoder: tests/extra_utils/data/fuzz_images.py looks for others
 BROKEN: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError)
 BROKEN += (MemoryError, OSError, SyntaxError, TypeError, ValueError, struct.error)
 BROKEN += (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 Stamp = tuple[str, int, int, int]  # a file's path, its bytes, its time in ns, a checksum
-Decoded = tuple[Images | None, str]  # why there is none, or a remark on the image
+Decoded = Images | str  # or why there is none
 
 
 @dataclass
@@ -147,17 +146,13 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
     paths = [f"{found.folder}{os.sep}{name}" for name, *_ in found.stamps]
     images = np.empty((len(paths), side, side, 3), dtype=np.uint8)
     labels: list[int] = []
-    problems, remarks = list(found.refused), Counter[str]()
-    decoded = _decode_all(paths, side)
-    for path, label, (image, remark) in zip(paths, found.labels, decoded, strict=True):
-        if image is None:
-            problems.append(f"{path}: {remark}")
-            continue
-        images[len(labels)] = image
-        labels.append(label)
-        remarks.update([remark] if remark else [])
-    for remark, number in remarks.items():
-        print(f"note: {number} {remark}")
+    problems = list(found.refused)
+    for path, label, image in zip(paths, found.labels, _decode_all(paths, side), strict=True):
+        if isinstance(image, str):
+            problems.append(f"{path}: {image}")
+        else:
+            images[len(labels)] = image
+            labels.append(label)
     if problems:
         print(f"note: {len(problems)} files are no usable images:")
         print(*(f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]), sep="\n")
@@ -185,30 +180,18 @@ def _decode_all(paths: list[str], side: int) -> Iterator[Decoded]:
 
 def _decode(path: str, side: int) -> Decoded:
     """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
-    remark = ""
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if image.mode[0] in DEEP:
+                raise ValueError(f"deep grey image (mode {image.mode}), 8 bits are needed")
             upright = ImageOps.exif_transpose(image)
-            if upright.mode[0] in DEEP:
-                upright, remark = _in_8_bits(upright)
             if "A" in upright.getbands() or "transparency" in upright.info:
                 white = Image.new("RGBA", upright.size, "white")
                 upright = Image.alpha_composite(white, upright.convert("RGBA"))
             colour = upright.convert("RGB")
-        return np.asarray(ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR)), remark
+        return np.asarray(ImageOps.fit(colour, (side, side), Image.Resampling.BILINEAR))
     except BROKEN as error:
-        return None, f"{type(error).__name__}: {error}"
-
-
-def _in_8_bits(deep: Image.Image) -> tuple[Image.Image, str]:
-    """A grey image of more bits, and what to say of it; a float's range is told by its values."""
-    values = np.asarray(deep)
-    low, high = values.min(), values.max()
-    top = 65535 if deep.mode[0] == "I" else 1 if high <= 1 else 255
-    if not 0 <= low <= high <= top:  # nor so where one is not a number
-        raise ValueError(f"its values, from {low} to {high}, are not in 0..{top}")
-    scaled = np.rint(np.multiply(values, 255 / top, dtype=np.float32)).astype(np.uint8)
-    return Image.fromarray(scaled), f"deep grey images are scaled from 0..{top} to 8 bits"
+        return f"{type(error).__name__}: {error}"
 
 
 def _prepare_worker() -> None:
