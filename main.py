@@ -18,7 +18,6 @@ from extra_utils.config.keys import Config
 from extra_utils.config.reader import DEFAULT_CONFIG, Arguments, parse_arguments, read_config
 from extra_utils.config.sweep import Sweep, baseline_of, read_sweep
 from extra_utils.my_dataset import fingerprint, open_dataset
-from extra_utils.processes.child import advise_on_cores, available_cores
 from extra_utils.processes.launch import ALONE, Job, Launcher, find_launcher, hint
 from extra_utils.run.folder import identity, read_resumed, run_folder
 from federal_defense.checks import checked_config, prepared_data
@@ -82,8 +81,6 @@ def carry_out(
         return
     known = fingerprint(data_folder)
     with run_folder(config, known, arguments, is_restart=launcher.is_restart) as (run_dir, job):
-        if advice := advise_on_cores(config, available_cores()):
-            say(f"note: {advice}")
         if job is None:
             print(f"the run has finished its {config.global_epochs} rounds")
         else:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.basics.files import temporary_folder
 from extra_utils.basics.heartbeat import state_of
-from extra_utils.config.keys import Config
 
 Task = Callable[..., Any]
 PATIENCE_S = 20.0  # a download that brings no byte for this long has failed
@@ -124,22 +123,6 @@ def process_context() -> Any:
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def advise_on_cores(config: Config, cores: int) -> str:
-    """A line for a run that leaves cores idle or whose threads must take turns; "" for neither."""
-    threads = config.world_size * config.threads_per_process
-    if threads == cores:
-        return ""
-    state = "they take turns" if threads > cores else "some are idle"
-    use = f"world_size x threads_per_process = {threads} on {cores} cores: {state}"
-    if config.threads_per_process > 1 and threads > cores:
-        return f"{use}; threads_per_process 1 would be faster"
-    best = min(cores // config.threads_per_process, config.clients_per_round)
-    # where each client has its process, fewer would only do the same one after the other
-    if config.world_size in (best, config.clients_per_round):
-        return use
-    return f"{use}; world_size {best} would be faster, with the same result"
 
 
 def end_with_parent() -> None:

@@ -34,10 +34,7 @@ Images trained in a second on {available_cores()} cores, 8 clients, no augmentat
 
 | threads per process \\ processes | {head} |
 |---|{"---|" * len(PROCESSES)}
-{chr(10).join(rows)}
-
-Where cores are idle or shared, a run says so in one line at its start; the affinity mask
-counts."""
+{chr(10).join(rows)}"""
     return Section(text, {})
 
 
