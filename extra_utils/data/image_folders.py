@@ -62,12 +62,14 @@ def find_parts(folder: Path) -> list[Path]:
     return [first for first, *_ in found] if all(found) else []
 
 
-def check_layout(folder: Path) -> None:
-    """Refuses folders that have the names of parts only, but are no two parts."""
+def check_layout(folder: Path, *, is_parts: bool) -> None:
+    """Refuses what must be two parts, or has names of parts only, and is no two parts."""
     names = scan_class_names(folder)
-    if names and all(name.lower() in TRAIN + TEST for name in names) and not find_parts(folder):
-        right = f"must be classes, or train/ beside one of {'/, '.join(TEST)}/"
-        raise ConfigError(f"data_path: got {folder} with {', '.join(names)}; {right}")
+    looks_so = bool(names) and all(name.lower() in TRAIN + TEST for name in names)
+    if (is_parts or looks_so) and not find_parts(folder):
+        got = f"data_path: got {folder} with {', '.join(names) or 'no folder'}"
+        classes = "" if is_parts else "classes, or "
+        raise ConfigError(f"{got}; must be {classes}train/ beside one of {'/, '.join(TEST)}/")
 
 
 def scan_parts(folder: Path) -> list[ImageFolder]:

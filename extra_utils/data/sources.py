@@ -45,21 +45,17 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
     synthetic = lambda: {"source": "synthetic", "seed": seed}, partial(make_synthetic, seed)
     if config.type == "synthetic":
         return find_or_build(make_cache_root(data_path), *synthetic), ""
-    folder, passed_over = _find_images(config)
+    folder = _find_images(config)
     root = make_cache_root(data_path)
     try:
         source = _folder_source(config, folder, meanwhile) if folder else _official_source(config)
-        found = find_or_build(root, *source)
-        if passed_over:
-            say(f"note: {passed_over}; it is not used")
-        return found, ""
-    except Unavailable as error:
-        reason = f"{passed_over}; {error}" if passed_over else str(error)
+        return find_or_build(root, *source), ""
+    except Unavailable as reason:
         wanted, cure = _official_of(config).title, _what_to_put_where(config)
         if config.offline_data is None:
             where = f"data_path: got {config.data_path}, where {wanted} was not to be had"
             raise ConfigError(f"{where}: {reason}. {cure}") from None
-        shown = {"reason": printable(reason), "cure": printable(cure)}
+        shown = {"reason": printable(str(reason)), "cure": printable(cure)}
         notice = BANNER.format(line="=" * 88, wanted=wanted, **shown)
     return find_or_build(root, *synthetic), notice
 
@@ -73,24 +69,20 @@ def _what_to_put_where(config: Config) -> str:
     return f"To use it, put {images}torchvision's {official.folder} into {place}/."
 
 
-def _find_images(config: Config) -> tuple[Path | None, str]:
-    """The folder of classes, or of two parts, and why one that is there is not used, else ""."""
-    folder = Path(config.data_path)
-    if config.type not in OFFICIAL:
-        if not folder.is_dir():
-            hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
-            must = f"must be a folder with one sub-folder of images for each class{hint}"
-            raise ConfigError(f"data_path: got {config.data_path}, {must}")
-        image_folders.check_layout(folder)
-        return folder, ""
-    images = _official_of(config).images
-    folder /= images
-    if not images or not folder.is_dir():
-        return None, ""
-    if image_folders.find_parts(folder):
-        return folder, ""
-    names = ", ".join(image_folders.scan_class_names(folder)) or "no folder"
-    return None, f"{folder} holds {names}; must hold train/ and test/"
+def _find_images(config: Config) -> Path | None:
+    """The folder of classes, or of two parts; None where torchvision's files are to be read."""
+    folder, is_official = Path(config.data_path), config.type in OFFICIAL
+    if is_official:
+        images = _official_of(config).images
+        folder /= images
+        if not images or not folder.is_dir():
+            return None
+    elif not folder.is_dir():
+        hint = f"; the flower photographs are at {FLOWERS}" if config.type == "flower" else ""
+        must = f"must be a folder with one sub-folder of images for each class{hint}"
+        raise ConfigError(f"data_path: got {config.data_path}, {must}")
+    image_folders.check_layout(folder, is_parts=is_official)
+    return folder
 
 
 def _official_source(config: Config) -> Source:

@@ -13,6 +13,7 @@ import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from PIL import Image
 
 from extra_utils.basics.errors import ConfigError, RunFailed
 from extra_utils.data import image_folders
-from extra_utils.data import sources as data_sources
 from extra_utils.data.official import OFFICIAL
 from extra_utils.data.sources import prepare_data
 from extra_utils.my_dataset import open_dataset
@@ -114,38 +114,20 @@ def test_missing_data_is_an_error_that_says_what_to_put_where(tmp_path: Path) ->
     assert list((tmp_path / ".fl-cache").iterdir()) == []
 
 
-PARTS = {
-    "train": "holds train; must hold train/ and test/",
-    "Val": "holds Val; must hold train/ and test/",
-    "train/cat": "holds train; must hold train/ and test/",
-    ".": "holds no folder; must hold train/ and test/",
-    "cat": "holds cat; must hold train/ and test/",
-}
+PARTS = {"train": "train", "Val": "Val", "train/cat": "train", ".": "no folder", "cat": "cat"}
 
 
-@pytest.mark.parametrize(("name", "reason"), PARTS.items(), ids=PARTS)
-def test_a_folder_of_images_that_is_not_used_is_named_with_the_reason(
-    name: str, reason: str, tmp_path: Path
+@pytest.mark.parametrize("instead", [None, "synthetic"])
+@pytest.mark.parametrize(("name", "found"), PARTS.items(), ids=PARTS)
+def test_a_folder_of_images_that_lacks_a_part_is_refused(
+    name: str, found: str, instead: Literal["synthetic"] | None, tmp_path: Path
 ) -> None:
+    """It is not passed over: no other images are to stand for it."""
     (tmp_path / "cifar10" / name).mkdir(parents=True)
-    config = replace(CONFIG, data_path=str(tmp_path))
-    with pytest.raises(ConfigError, match=re.escape(f"{tmp_path}/cifar10 {reason}; ")) as caught:
+    config = replace(CONFIG, data_path=str(tmp_path), offline_data=instead)
+    message = f"got {tmp_path}/cifar10 with {found}; must be train/ beside one of test/, testing/"
+    with pytest.raises(ConfigError, match=re.escape(message)):
         prepare_data(config)
-    assert f"{tmp_path}/cifar-10-batches-py is not there" in str(caught.value)
-    _, notice = prepare_data(replace(config, offline_data="synthetic"))
-    assert f"Why: {tmp_path}/cifar10 {reason}; {tmp_path}/cifar-10-batches-py is not" in notice
-
-
-def test_a_folder_of_images_is_not_passed_over_in_silence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(data_sources, "find_or_build", lambda *_: tmp_path)  # torchvision's files
-    (tmp_path / "cifar10" / "train").mkdir(parents=True)
-    prepare_data(replace(CONFIG, data_path=str(tmp_path)))
-    out = capsys.readouterr().out
-    assert out == (
-        f"note: {tmp_path}/cifar10 holds train; must hold train/ and test/; it is not used\n"
-    )
 
 
 def test_missing_data_can_be_replaced_by_synthetic_images_with_a_banner(tmp_path: Path) -> None:
@@ -181,6 +163,7 @@ def test_a_cache_that_cannot_be_made_is_temporary_and_said(
 FAILED_DOWNLOAD = """
 import sys, time
 from pathlib import Path
+from typing import Literal
 from extra_utils.data.official import OFFICIAL, Unavailable, load_official
 start = time.monotonic()
 try:
@@ -204,6 +187,7 @@ def test_a_failed_download_fails_in_seconds_and_leaves_nothing(tmp_path: Path) -
 SILENT_SERVER = """
 import sys, time
 from pathlib import Path
+from typing import Literal
 from extra_utils.data import official as official_data
 from extra_utils.processes import child
 child.PATIENCE_S = 0.5
@@ -246,6 +230,7 @@ def write_official(root: Path) -> dict[str, str]:
 READ_OFFICIAL = """
 import json, sys
 from pathlib import Path
+from typing import Literal
 from torchvision.datasets import CIFAR10
 sums = json.loads(sys.argv[2])
 CIFAR10.train_list = [[name, sums[name]] for name in sums if name.startswith("data")]
