@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extra_utils.basics.errors import describe_os_error, say
+from extra_utils.basics.errors import say
 from extra_utils.basics.files import naming, temporary_folder, used_alone
 
 Labels = NDArray[np.int64]
@@ -105,12 +105,8 @@ def damage_of(folder: Path) -> str:
         for name, array in _arrays(open_dataset(folder)).items():
             if zlib.crc32(array.data) != checksums[name]:
                 return f"the checksum of {name} does not fit"
-    except KeyError as error:
-        return f"{error} is missing"
-    except OSError as error:
-        return describe_os_error(error)
-    except (ValueError, TypeError, EOFError) as error:
-        return str(error)
+    except (OSError, EOFError, LookupError, TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
     return ""
 
 

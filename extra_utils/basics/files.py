@@ -101,14 +101,12 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 @contextlib.contextmanager
 def _opened(folder: Path) -> Iterator[int | None]:
     """A handle of the folder; None on Windows, where a folder cannot be opened."""
-    if sys.platform == "win32":
-        yield None
-        return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = None if sys.platform == "win32" else os.open(folder, os.O_RDONLY)
     try:
         yield handle
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def _lock(handle: int | None, *, where_unknown: bool = True) -> bool:
