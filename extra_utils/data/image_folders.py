@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from extra_utils.basics.errors import ConfigError, RunFailed, printable
 from extra_utils.basics.files import SHARED_MEMORY, naming
-from extra_utils.my_dataset import CACHE_NAME, Images, Split
+from extra_utils.my_dataset import Images, Split
 from extra_utils.processes.child import available_cores, end_with_parent, process_context
 
 TRAIN = ("train", "training")  # in any case of letters
@@ -46,13 +46,12 @@ class ImageFolder:
     labels: list[int] = field(default_factory=list)
     stamps: list[Stamp] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)  # links that leave the folder
-    unused: list[str] = field(default_factory=list)  # folders that are no classes
 
 
 def scan_class_names(folder: Path) -> list[str]:
     """The sub-folders in alphabetical order; hidden ones and an unpacker's are no classes."""
     entries = os.scandir(folder)
-    return sorted(each.name for each in entries if each.is_dir() and not _is_no_class(each.name))
+    return sorted(each.name for each in entries if each.is_dir() and not _is_passed_over(each.name))
 
 
 def find_parts(folder: Path) -> list[Path]:
@@ -74,10 +73,7 @@ def check_layout(folder: Path, *, is_parts: bool) -> None:
 
 def scan_parts(folder: Path) -> list[ImageFolder]:
     """The two parts, or the folder as it is."""
-    parts = find_parts(folder)
-    found = [scan_folder(part) for part in parts or [folder]]
-    found[0].unused += _others(folder, [part.name for part in parts]) if parts else []
-    return found
+    return [scan_folder(part) for part in find_parts(folder) or [folder]]
 
 
 def scan_folder(folder: Path) -> ImageFolder:
@@ -86,7 +82,6 @@ def scan_folder(folder: Path) -> ImageFolder:
     A link that leaves the folder, or leads to a folder below a class, is refused: who packs an
     archive must not choose what else of the machine is read, nor send a scan in circles."""
     found = ImageFolder(folder, scan_class_names(folder))
-    found.unused = _others(folder, found.class_names)
     root = os.path.realpath(folder)
     for label, class_name in enumerate(found.class_names):
         if _is_inside(path := str(folder / class_name), root):
@@ -101,12 +96,10 @@ def _scan(folder: str, below_root: str, root: str, found: ImageFolder) -> Iterat
     """Every file below a class's folder, by its path from the root."""
     for entry in os.scandir(folder):
         path = f"{below_root}{os.sep}{entry.name}"
-        if entry.is_dir(follow_symlinks=False) and _is_no_class(entry.name):
-            found.unused.append(entry.path)
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _scan(entry.path, path, root, found)
-        elif entry.name.startswith("."):
+        if _is_passed_over(entry.name):
             continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _scan(entry.path, path, root, found)
         elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
             kind = "a link to no file in" if entry.is_symlink() else "no file, in"
             found.refused.append(f"{entry.path}: {kind} {root}")
@@ -128,14 +121,8 @@ def checksum_of(path: str | Path, size: int, pieces: int = PIECES) -> int:
     return checksum
 
 
-def _is_no_class(name: str) -> bool:
+def _is_passed_over(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
-
-
-def _others(folder: Path, used: list[str]) -> list[str]:
-    """The sub-folders beside those that are used and our own cache."""
-    names = {entry.name for entry in os.scandir(folder) if entry.is_dir()}
-    return sorted(str(folder / name) for name in names - {*used, CACHE_NAME})
 
 
 def _is_inside(path: str, root: str) -> bool:

@@ -105,9 +105,10 @@ def _folder_source(config: Config, folder: Path, meanwhile: Task) -> Source:
         parts = in_child(image_folders.scan_parts, folder, meanwhile=meanwhile)
     except Unavailable as error:  # it is there: no other images are to stand for it
         raise RunFailed(f"{folder}: {error}") from None
-    if unused := sorted(path for part in parts for path in part.unused):
-        more = f" and {len(unused) - MOST_NAMED} more" if len(unused) > MOST_NAMED else ""
-        say(f"note: {len(unused)} folders are not used: {', '.join(unused[:MOST_NAMED])}{more}")
+    names = set(image_folders.scan_class_names(folder)) - {part.folder.name for part in parts}
+    if len(parts) > 1 and names:
+        beside = ", ".join(sorted(str(folder / name) for name in names)[:MOST_NAMED])
+        say(f"note: {len(names)} folders are not used: {beside}")
     class_names = parts[0].class_names
     for found in parts:
         got, number = f"data_path: got {found.folder}", len(found.class_names)
