@@ -1,5 +1,6 @@
 """A folder of images: its parts, classes and files, and these decoded with all cores."""
 
+import contextlib
 import os
 import signal
 import struct
@@ -25,7 +26,7 @@ TRAIN = ("train", "training")  # in any case of letters
 TEST = ("test", "testing", "val", "valid", "validation")  # the first of these that is there
 PIECES, PIECE = 8, 8192  # that are looked at of a file, and their bytes; a smaller file is whole
 CHUNK = 50  # files decoded by one task
-MOST_PROBLEMS = 10  # unusable files that are named; the others are counted
+MOST_NAMED = 10  # of what is left aside; the others are counted
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that starts a program
 DEEP = "IF"  # begin the names of the modes of grey values of more than 8 bits
 # what broken files get out of the decoder: tests/extra_utils/data/fuzz_images.py looks for others
@@ -34,7 +35,6 @@ BROKEN += (MemoryError, OSError, SyntaxError, TypeError, ValueError, struct.erro
 BROKEN += (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 Stamp = tuple[str, int, int, int]  # a file's path, its bytes, its time in ns, a checksum
-Decoded = Images | str  # or why there is none
 
 
 @dataclass
@@ -101,8 +101,7 @@ def _scan(folder: str, below_root: str, root: str, found: ImageFolder) -> Iterat
         if entry.is_dir(follow_symlinks=False):
             yield from _scan(entry.path, path, root, found)
         elif not entry.is_file() or (entry.is_symlink() and not _is_inside(entry.path, root)):
-            kind = "a link to no file in" if entry.is_symlink() else "no file, in"
-            found.refused.append(f"{entry.path}: {kind} {root}")
+            found.refused.append(f"{entry.path}: neither a file nor a link to one in {root}")
         else:
             size = entry.stat().st_size
             yield path, size, entry.stat().st_mtime_ns, checksum_of(entry.path, size)
@@ -111,13 +110,10 @@ def _scan(folder: str, below_root: str, root: str, found: ImageFolder) -> Iterat
 def checksum_of(path: str | Path, size: int, pieces: int = PIECES) -> int:
     """Of pieces spread over the file; 0 where it cannot be read, which its decoding will tell."""
     checksum = 0
-    try:
-        with open(path, "rb", buffering=0) as file:
-            for place in range(0, size, max(PIECE, size // max(pieces, 1))):
-                file.seek(place)
-                checksum = zlib.crc32(file.read(PIECE), checksum)
-    except OSError:
-        return 0
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
+        for place in range(0, size, max(PIECE, size // max(pieces, 1))):
+            file.seek(place)
+            checksum = zlib.crc32(file.read(PIECE), checksum)
     return checksum
 
 
@@ -144,17 +140,15 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
             labels.append(label)
     if problems:
         print(f"note: {len(problems)} files are no usable images:")
-        print(*(f"  {printable(line)}" for line in problems[:MOST_PROBLEMS]), sep="\n")
-    if len(problems) > MOST_PROBLEMS:
-        print(f"  and {len(problems) - MOST_PROBLEMS} more")
+        print(*(f"  {printable(line)}" for line in problems[:MOST_NAMED]), sep="\n")
     if missing := set(range(len(found.class_names))) - set(labels):
         name = found.class_names[min(missing)]
         raise ConfigError(f"data_path: got {found.folder / name}, which holds no usable image")
     return Split(images[: len(labels)], np.array(labels, dtype=np.int64))
 
 
-def _decode_all(paths: list[str], side: int) -> Iterator[Decoded]:
-    """Each file's image, on all cores."""
+def _decode_all(paths: list[str], side: int) -> Iterator[Images | str]:
+    """Each file's image, or why there is none, on all cores."""
     with naming(SHARED_MEMORY):
         executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
     try:
@@ -167,7 +161,7 @@ def _decode_all(paths: list[str], side: int) -> Iterator[Decoded]:
         executor.shutdown(cancel_futures=True)  # Ctrl-C does not wait for all the others
 
 
-def _decode(path: str, side: int) -> Decoded:
+def _decode(path: str, side: int) -> Images | str:
     """RGB [side, side, 3]: upright, transparency on white, the middle of the longer side."""
     try:
         with Image.open(path, formats=FORMATS) as image:

@@ -16,7 +16,6 @@ from extra_utils.processes.child import Unavailable, in_child
 from extra_utils.utils import split_by_class
 
 CIFAR_SIDE, PHOTO_SIDE = 32, 64
-MOST_NAMED = 10  # of what is left aside; the others are counted
 Task = Callable[[], object]
 Source = tuple[Callable[[], dict[str, object]], Callable[[], Dataset]]  # as find_or_build takes it
 VALIDATION_RATE = 0.2  # the article's, where there are no folders train/ and test/
@@ -107,7 +106,7 @@ def _folder_source(config: Config, folder: Path, meanwhile: Task) -> Source:
         raise RunFailed(f"{folder}: {error}") from None
     names = set(image_folders.scan_class_names(folder)) - {part.folder.name for part in parts}
     if len(parts) > 1 and names:
-        beside = ", ".join(sorted(str(folder / name) for name in names)[:MOST_NAMED])
+        beside = ", ".join(sorted(str(folder / name) for name in names)[: image_folders.MOST_NAMED])
         say(f"note: {len(names)} folders are not used: {beside}")
     class_names = parts[0].class_names
     for found in parts:
