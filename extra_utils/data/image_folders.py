@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from extra_utils.basics.errors import ConfigError, RunFailed, printable
-from extra_utils.basics.files import SHARED_MEMORY, naming
 from extra_utils.my_dataset import Images, Split
 from extra_utils.processes.child import available_cores, end_with_parent, process_context
 
@@ -149,8 +148,7 @@ def decode_folder(found: ImageFolder, side: int) -> Split:
 
 def _decode_all(paths: list[str], side: int) -> Iterator[Images | str]:
     """Each file's image, or why there is none, on all cores."""
-    with naming(SHARED_MEMORY):
-        executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
+    executor = ProcessPoolExecutor(available_cores(), process_context(), _prepare_worker)
     try:
         results = executor.map(partial(_decode, side=side), paths, chunksize=CHUNK)
         yield from tqdm(results, "decoding", len(paths), unit="image", disable=None)

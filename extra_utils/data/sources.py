@@ -40,12 +40,11 @@ def prepare_data(config: Config, meanwhile: Task = lambda: None) -> tuple[Path, 
     ``meanwhile``: what this process does while another looks at a folder of images.
     Returns its folder, and what the user must know of it ("" for nothing). Raises ConfigError where
     it is not to be had and ``offline_data`` does not help out."""
-    data_path, seed = Path(config.data_path), config.seed
+    folder = None if config.type == "synthetic" else _find_images(config)
+    root, seed = make_cache_root(Path(config.data_path)), config.seed
     synthetic = lambda: {"source": "synthetic", "seed": seed}, partial(make_synthetic, seed)
     if config.type == "synthetic":
-        return find_or_build(make_cache_root(data_path), *synthetic), ""
-    folder = _find_images(config)
-    root = make_cache_root(data_path)
+        return find_or_build(root, *synthetic), ""
     try:
         source = _folder_source(config, folder, meanwhile) if folder else _official_source(config)
         return find_or_build(root, *source), ""
@@ -72,8 +71,7 @@ def _find_images(config: Config) -> Path | None:
     """The folder of classes, or of two parts; None where torchvision's files are to be read."""
     folder, is_official = Path(config.data_path), config.type in OFFICIAL
     if is_official:
-        images = _official_of(config).images
-        folder /= images
+        folder /= (images := _official_of(config).images)
         if not images or not folder.is_dir():
             return None
     elif not folder.is_dir():
@@ -119,8 +117,7 @@ def _folder_source(config: Config, folder: Path, meanwhile: Task) -> Source:
     stamps = repr([(found.class_names, found.labels, found.stamps) for found in parts])
     digest = hashlib.blake2b(stamps.encode("utf-8", "surrogateescape")).hexdigest()
     made_from = {"source": "folder", "name": name, "side": side, "files": digest}
-    if len(parts) == 1:
-        made_from["seed"] = seed
+    made_from |= {"seed": seed} if len(parts) == 1 else {}
 
     def read_folders() -> Dataset:
         splits = [image_folders.decode_folder(found, side) for found in parts]
