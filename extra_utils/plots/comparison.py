@@ -1,9 +1,7 @@
 """Several runs in one figure and one table; runs that differ in their seed become one curve."""
 
 import json
-import shutil
 import statistics
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,7 +93,7 @@ def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
 
 
 def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) -> str:
-    """Writes ``comparison.*`` and the page; returns the table, as wide as fits."""
+    """Writes ``comparison.*`` and the page; returns the table."""
     places = [folder / run.name for run in runs]
     known = {p.name: read_run(p) if (p / FILE_NAME).is_file() else None for p in places}
     found: dict[str, Group] = {}
@@ -104,17 +102,16 @@ def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) 
             title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
             found.setdefault(title, Group(title, [], shown)).runs.append(run)
     groups = list(found.values())
-    wide = markdown(table := cells(groups, baseline))
+    table = cells(groups, baseline)
     notes = NOTES + (PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
     late = [f"not run to its end: {n}" for n, run in known.items() if not (run and run.summary)]
-    text = "\n\n".join([wide, notes, *late])
+    text = "\n\n".join([markdown(table), notes, *late])
     write_whole(folder / "comparison.md", text)
     write_json(folder / "comparison.json", as_json(groups, baseline))
     if groups:
         save(draw(groups), folder / "comparison.png")
     write_sweep_report(folder, known, table, notes)
-    fits = max(map(len, wide.splitlines())) <= shutil.get_terminal_size().columns
-    return text if fits or not sys.stdout.isatty() else text.replace(wide, narrow(table))
+    return text
 
 
 def group_by_setting(runs: list[RunData]) -> list[Group]:
@@ -169,15 +166,6 @@ def as_json(groups: list[Group], baseline: Part | None) -> dict[str, Any]:
 def markdown(found: list[list[str]]) -> str:
     head, *rows = [f"| {' | '.join(row)} |" for row in found]
     return "\n".join([head, "|---" * len(found[0]) + "|", *rows])
-
-
-def narrow(found: list[list[str]]) -> str:
-    """The table for a narrow terminal: its cells below each other."""
-    (_, *head), *rows = found
-    lines = []
-    for name, *own in rows:
-        lines += [name, *(f"  {key}: {cell}" for key, cell in zip(head, own, strict=True))]
-    return "\n".join(lines)
 
 
 def draw(groups: list[Group]) -> Figure:
