@@ -22,8 +22,7 @@ LABELS = {
     "accuracy": "accuracy on the test images (%)",
     "loss": "mean cross-entropy of a batch or test image (nats)",
 }
-HANDFUL = 6  # clients with a curve of their own
-GRID = 10  # places in a round at which the band of all clients is drawn
+HANDFUL = 6  # clients with a colour of their own
 CELL_TEXT_LIMIT = 20  # rows or columns up to which a matrix shows its numbers
 CELL, ROW = 0.42, 0.2  # inches, of a cell with its number
 Form = tuple[str, str, str]  # a title, the numbers' form (like ".1f"), and what the colours show
@@ -56,14 +55,18 @@ def report_run(folder: Path) -> Path:
 
 
 def draw_curves(run: RunData, key: str) -> Figure:
-    """Clients' local points (of many a few have a curve, all a band) and the global model's."""
+    """Clients' local points (of many all but a few are grey) and the global model's."""
     figure, (axes,) = style.new_figure(3.2)
     by_client: dict[int, list[Row]] = {}
     for row in run.points:
         by_client.setdefault(row["client"], []).append(row)
     shown = choose_clients(sorted(by_client), run.attackers)
-    if len(shown) < len(by_client):
-        draw_band(axes, by_client, key)
+    others = by_client.keys() - set(shown)
+    thin: dict[str, Any] = {"linewidth": 0.6, "markersize": 1.5, "markeredgewidth": 0}
+    for client in sorted(others):
+        label = f"{len(others)} other clients, local"
+        curve = with_gaps(by_client[client], key)
+        axes.plot(*curve, "o-", color="lightgrey", label=label, **thin)
     for number, client in enumerate(shown):
         places, values = with_gaps(by_client[client], key)
         color, note, line = HONEST[number % len(HONEST)], "", "o-"
@@ -83,7 +86,7 @@ def draw_curves(run: RunData, key: str) -> Figure:
 
 
 def choose_clients(clients: list[int], attackers: set[int]) -> list[int]:
-    """The clients that get a curve: some attackers and the first others, a handful in all."""
+    """The clients that get a colour: some attackers and the first others, a handful in all."""
     if len(clients) <= HANDFUL:
         return clients
     attacking = [client for client in clients if client in attackers][: HANDFUL // 2]
@@ -102,24 +105,6 @@ def point_places(points: list[Row]) -> list[float]:
     """Where a client's points lie on the axis of rounds: evenly within each round."""
     counts = sorted(Counter(row["round"] for row in points).items())
     return [number - 1 + (i + 1) / count for number, count in counts for i in range(count)]
-
-
-def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
-    """From the least to the largest of all clients' points."""
-    # clients with few batches have few points, so each one's curve is read at the same places, in
-    # each round from its first point on
-    rounds = np.array(sorted({row["round"] for points in by_client.values() for row in points}))
-    steps = np.linspace(0, 1, GRID + 1)[1:]
-    grid = rounds[:, None] - 1 + steps  # [rounds, GRID]
-    curves = np.full((len(by_client), *grid.shape), np.nan)
-    for curve, points in zip(curves, by_client.values(), strict=True):
-        counts = (column(points, "round") == rounds[:, None]).sum(axis=1, keepdims=True)
-        begun = counts * (steps + 1e-9) >= 1
-        curve[begun] = np.interp(grid[begun], point_places(points), column(points, key))
-    seen = ~np.isnan(curves).all(axis=0)
-    low, high = (extreme(curves[:, seen], axis=0) for extreme in (np.nanmin, np.nanmax))
-    label = f"all {len(by_client)} clients, local"
-    axes.fill_between(grid[seen], low, high, color="lightgrey", alpha=0.6, label=label)
 
 
 def draw_global(axes: Axes, run: RunData, key: str) -> None:
