@@ -170,7 +170,7 @@ def markdown(found: list[list[str]]) -> str:
 
 def draw(groups: list[Group]) -> Figure:
     """By figure and round each setting's mean over the seeds, in a band from lowest to highest."""
-    figure, panels = style.new_figure(2.2, len(PANELS))
+    figure, panels = style.new_figure(len(PANELS))
     for axes, (key, label) in zip(panels, PANELS.items(), strict=True):
         for number, (name, runs, _) in enumerate(groups):
             length = min(len(run.rounds) for run in runs)
@@ -192,7 +192,7 @@ def draw(groups: list[Group]) -> Figure:
             axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
     drawn = [run for group in groups for run in group.runs]
     title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in drawn}))}"
-    style.arrange(figure, title, shared_setting(drawn))
+    style.arrange(figure, title, shared_setting(drawn), 2.2)
     return figure
 
 

@@ -23,8 +23,8 @@ LABELS = {
     "loss": "mean cross-entropy of a batch or test image (nats)",
 }
 HANDFUL = 6  # clients with a colour of their own
-CELL_TEXT_LIMIT = 20  # rows or columns up to which a matrix shows its numbers
-CELL, ROW = 0.42, 0.2  # inches, of a cell with its number
+NUMBERED = (20, 10)  # rows and columns up to which a matrix shows its numbers
+CELL, ROW, SCALE = 0.36, 0.2, 0.14  # inches, of a cell's width and height, and of a colour bar
 Form = tuple[str, str, str]  # a title, the numbers' form (like ".1f"), and what the colours show
 HEIGHTS = (2.2, 6.0)  # inches, of a matrix
 
@@ -56,7 +56,7 @@ def report_run(folder: Path) -> Path:
 
 def draw_curves(run: RunData, key: str) -> Figure:
     """Clients' local points (of many all but a few are grey) and the global model's."""
-    figure, (axes,) = style.new_figure(3.2)
+    figure, (axes,) = style.new_figure()
     by_client: dict[int, list[Row]] = {}
     for row in run.points:
         by_client.setdefault(row["client"], []).append(row)
@@ -81,7 +81,7 @@ def draw_curves(run: RunData, key: str) -> Figure:
     axes.set(xlabel="round", ylabel=LABELS[key])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    style.arrange(figure, f"{run.title}, {key}", run.setting)
+    style.arrange(figure, f"{run.title}, {key}", run.setting, 3.2)
     return figure
 
 
@@ -145,7 +145,7 @@ def draw_detection(run: RunData) -> Figure:
     seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
     for row in run.clients:
         seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
-    figure, (axes,) = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
+    figure, (axes,) = style.new_figure()
     colors = ListedColormap(["white", "lightgrey", "black"])
     axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
     rows = [{"client": c, "attacker": c in run.attackers, "flagged": None} for c in clients]
@@ -154,7 +154,8 @@ def draw_detection(run: RunData) -> Figure:
     axes.set_xlabel("round")
     axes.fill_between([], [], color="lightgrey", label="kept")  # for the legend
     axes.fill_between([], [], color="black", label="left out")
-    style.arrange(figure, f"{run.title}, left out by {run.rule}", run.setting)
+    height = np.clip(ROW * len(clients), *HEIGHTS)
+    style.arrange(figure, f"{run.title}, left out by {run.rule}", run.setting, height)
     return figure
 
 
@@ -172,24 +173,23 @@ def draw_matrix(
     """A matrix [clients or true classes, classes] in colours, and in numbers where it is small.
 
     ``shades``: what the colours show instead, of the same shape, blue below 0 and red above."""
-    figure, (axes,) = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
+    figure, (axes,) = style.new_figure()
+    height = np.clip(ROW * len(values), *HEIGHTS)
     names, shown = run.run["class_names"], values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
     image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
-    scale = figure.add_axes((0.9, 0, style.SCALE / style.WIDTH, 1), label="scale")
-    label = style.in_lines(form[2], figure.get_figheight(), style.LABEL)
-    figure.colorbar(image, cax=scale).set_label(label)
-    width = 0.0
-    if max(values.shape) <= CELL_TEXT_LIMIT:
-        width = CELL * len(names)
+    label = style.in_lines(form[2], height, style.LABEL)
+    figure.colorbar(image, use_gridspec=False, aspect=height / SCALE, label=label)
+    if len(values) <= NUMBERED[0] and len(names) <= NUMBERED[1]:
         for (row, column), value in np.ndenumerate(values):
             color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
             text = format(value, form[1])
             text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
-            axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
-    style.name_classes(axes, names, width, clients is None)
+            how: dict[str, Any] = {"fontsize": SMALL, "color": color, "in_layout": False}
+            axes.text(column, row, text, ha="center", va="center", **how)
+    style.name_classes(axes, names, clients is None)
     if clients is not None:
         style.name_clients(axes, clients)
-    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, height)
     return figure
