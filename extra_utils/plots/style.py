@@ -1,6 +1,5 @@
 """How every picture looks, and how it is written."""
 
-import contextlib
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, findSystemFonts, fontManager, get_font
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from extra_utils.basics.files import write_whole
@@ -185,12 +184,8 @@ def advance(character: str) -> float | None:
 
 
 def families() -> Iterator[str]:
-    """The fonts in use, and then all installed, also those newer than matplotlib's own list."""
+    """The fonts in use, and then all that matplotlib has found installed."""
     yield from mpl.rcParams["font.family"]
-    known = {str(font.fname) for font in fontManager.ttflist}
-    for path in sorted(set(map(str, findSystemFonts())) - known):
-        with contextlib.suppress(OSError, RuntimeError):  # a damaged file
-            fontManager.addfont(path)
     upright = {f.name for f in fontManager.ttflist if f.style == "normal" and f.weight == 400}
     names = {name for name in upright if not re.search(UNUSABLE_FONTS, name, re.IGNORECASE)}
     yield from [*(name for name in CHINESE_FONTS if name in names), *sorted(names)]
