@@ -72,9 +72,8 @@ def make_plan(sweep: Sweep) -> Plan:
         except WrongKey as wrong:
             refused[title, rule] = wrong.text
     if not kept:
-        raise ConfigError(
-            f"{sweep.path}: every rule refuses every setting: {next(iter(refused.values()))}"
-        )
+        reason = next(iter(refused.values()))
+        raise ConfigError(f"{sweep.path}: every rule refuses every setting: {reason}")
     attacked = {title: other for title, other in clean.items() if title != other}
     return Plan(sweep._replace(where=where, combinations=kept), tables, refused, attacked)
 

@@ -37,9 +37,7 @@ COLUMNS = {
     "flagged": "honest clients flagged %",
 }
 PAIRED = ("accuracy", "source_recall")  # columns of which the difference is told
-NOTES = (
-    f"Means of the last {SUMMARY_ROUNDS} rounds, over n seeds with the sample standard deviation."
-)
+NOTES = f"Means of the last {SUMMARY_ROUNDS} rounds, over n seeds with sample standard deviations."
 PAIRED_NOTES = (
     ' "less {}": the difference to the run of the same seed with it, a mean over the seeds with '
     "half the 95 % interval (Student's t)."
