@@ -15,7 +15,7 @@ from extra_utils.plots import style
 from extra_utils.plots.comparison import Group, cells
 from extra_utils.plots.report import write_report
 from extra_utils.plots.run_data import Array, RunData, column, read_run, say_once
-from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, SMALL, marks, save
+from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, marks, save
 from extra_utils.run.metrics import Row
 
 LABELS = {
@@ -23,8 +23,8 @@ LABELS = {
     "loss": "mean cross-entropy of a batch or test image (nats)",
 }
 HANDFUL = 6  # clients with a colour of their own
-NUMBERED = (20, 10)  # rows and columns up to which a matrix shows its numbers
-CELL, ROW, SCALE = 0.36, 0.2, 0.14  # inches, of a cell's width and height, and of a colour bar
+NUMBERED, DIGITS = (20, 10), 6  # rows and columns of a matrix in numbers, and their points
+CELL, ROW, SCALE = 0.33, 0.2, 0.14  # inches, of a cell's width and height, and of a colour bar
 Form = tuple[str, str, str]  # a title, the numbers' form (like ".1f"), and what the colours show
 HEIGHTS = (2.2, 6.0)  # inches, of a matrix
 
@@ -185,8 +185,8 @@ def draw_matrix(
         for (row, column), value in np.ndenumerate(values):
             color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
             text = format(value, form[1])
-            text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
-            how: dict[str, Any] = {"fontsize": SMALL, "color": color, "in_layout": False}
+            text = text if style.width_of(text, DIGITS) < CELL else format(value, ".0e")
+            how: dict[str, Any] = {"fontsize": DIGITS, "color": color, "in_layout": False}
             axes.text(column, row, text, ha="center", va="center", **how)
     style.name_classes(axes, names, clients is None)
     if clients is not None:

@@ -26,7 +26,7 @@ FORMATS: dict[str, dict[str, Any]] = {  # and what keeps dates and versions out 
     "svg": {"Creator": None, "Date": None},
 }
 WIDTH, PAD, SAMPLE = 6.4, 0.08, 0.7  # inches: an A4 page's text, the rim, a legend's line
-MOST_ROOM = 1000.0  # inches of height, until it is known what is needed
+MOST_ROOM = 100.0  # inches of height, until it is known what is needed
 TITLE, LABEL, TEXT, SMALL = 10, 9, 8, 7  # sizes of letters, in points
 LINE = 1.35 / 72  # inches of a line by its letters' size
 MOST_TICKS = 12  # of numbered rows or columns
