@@ -72,9 +72,8 @@ def make_plan(sweep: Sweep) -> Plan:
         except WrongKey as wrong:
             refused[title, rule] = wrong.text
     if not kept:
-        raise ConfigError(
-            f"{sweep.path}: every rule refuses every setting: {next(iter(refused.values()))}"
-        )
+        reason = next(iter(refused.values()))
+        raise ConfigError(f"{sweep.path}: every rule refuses every setting: {reason}")
     attacked = {title: other for title, other in clean.items() if title != other}
     return Plan(sweep._replace(where=where, combinations=kept), tables, refused, attacked)
 
@@ -124,8 +123,7 @@ def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
     rules = dict.fromkeys(rule for own in plan.tables.values() for rule in own)
     columns = min(len(plan.clean), 2) or 1  # of panels
     rows = -(-len(plan.clean) // columns) or 1
-    figure = Figure(figsize=(style.WIDTH, PANEL * rows + 1), layout="constrained")
-    handles: dict[str, Any] = {}
+    figure = Figure(figsize=(style.WIDTH, PANEL * rows + 1))
     for place, (title, clean) in enumerate(plan.clean.items(), start=1):
         axes = figure.add_subplot(rows, columns, place)
         points = [(groups.get((clean, "mean")), "mean, no attack", "+", "grey")]
@@ -138,11 +136,7 @@ def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
                 axes.errorbar(x.mean, y.mean, fmt=marker, color=color, label=name, **bars)
         axes.set(xlabel="source recall (%)", ylabel="accuracy (%)", title=title)
         axes.grid(alpha=0.3)
-        handles |= {str(point.get_label()): point for point in axes.containers}
-    figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=4)
-    figure.draw_without_rendering()  # all have their places now, and keep them under the title
-    figure.set_layout_engine("none")
-    style.add_head(figure, f"{dataset}: every rule in every attacked setting", setting)
+    style.arrange(figure, f"{dataset}: every rule in every attacked setting", setting)
     return figure
 
 

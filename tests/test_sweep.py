@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -222,15 +221,3 @@ def test_two_sweeps_in_one_folder_do_not_mix(sweep: Swept) -> None:
         done = run_main(f"--resume={sweep[0]}")
     assert done.returncode == 2
     assert done.stderr == f"error: {sweep[0]}: another run is at work in it\n"
-
-
-def test_a_narrow_terminal_has_the_table_one_cell_a_line(sweep: Swept) -> None:
-    command = f"stty cols 40; exec $PYTHON main.py --resume {sweep[0]}"
-    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    env |= {"PYTHON": shutil.which("python") or "python3"}
-    done = subprocess.run(
-        ["script", "-qec", command, "/dev/null"], env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout
-    assert "  accuracy % less defense=mean: +" in done.stdout.replace("\r", "")
-    assert "| setting |" not in done.stdout

@@ -1,9 +1,7 @@
 """Several runs in one figure and one table; runs that differ in their seed become one curve."""
 
 import json
-import shutil
 import statistics
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,9 +37,7 @@ COLUMNS = {
     "flagged": "honest clients flagged %",
 }
 PAIRED = ("accuracy", "source_recall")  # columns of which the difference is told
-NOTES = (
-    f"Means of the last {SUMMARY_ROUNDS} rounds, over n seeds with the sample standard deviation."
-)
+NOTES = f"Means of the last {SUMMARY_ROUNDS} rounds, over n seeds with sample standard deviations."
 PAIRED_NOTES = (
     ' "less {}": the difference to the run of the same seed with it, a mean over the seeds with '
     "half the 95 % interval (Student's t)."
@@ -95,7 +91,7 @@ def compare_runs(folders: list[Path], formats: Iterable[str] = ("png",)) -> str:
 
 
 def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) -> str:
-    """Writes ``comparison.*`` and the page; returns the table, as wide as fits."""
+    """Writes ``comparison.*`` and the page; returns the table."""
     places = [folder / run.name for run in runs]
     known = {p.name: read_run(p) if (p / FILE_NAME).is_file() else None for p in places}
     found: dict[str, Group] = {}
@@ -104,17 +100,16 @@ def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) 
             title = ", ".join(part_of(*part) for part in shown.items()) or run.config["name"]
             found.setdefault(title, Group(title, [], shown)).runs.append(run)
     groups = list(found.values())
-    wide = markdown(table := cells(groups, baseline))
+    table = cells(groups, baseline)
     notes = NOTES + (PAIRED_NOTES.format(part_of(*baseline)) if baseline else "")
     late = [f"not run to its end: {n}" for n, run in known.items() if not (run and run.summary)]
-    text = "\n\n".join([wide, notes, *late])
+    text = "\n\n".join([markdown(table), notes, *late])
     write_whole(folder / "comparison.md", text)
     write_json(folder / "comparison.json", as_json(groups, baseline))
     if groups:
         save(draw(groups), folder / "comparison.png")
     write_sweep_report(folder, known, table, notes)
-    fits = max(map(len, wide.splitlines())) <= shutil.get_terminal_size().columns
-    return text if fits or not sys.stdout.isatty() else text.replace(wide, narrow(table))
+    return text
 
 
 def group_by_setting(runs: list[RunData]) -> list[Group]:
@@ -171,18 +166,9 @@ def markdown(found: list[list[str]]) -> str:
     return "\n".join([head, "|---" * len(found[0]) + "|", *rows])
 
 
-def narrow(found: list[list[str]]) -> str:
-    """The table for a narrow terminal: its cells below each other."""
-    (_, *head), *rows = found
-    lines = []
-    for name, *own in rows:
-        lines += [name, *(f"  {key}: {cell}" for key, cell in zip(head, own, strict=True))]
-    return "\n".join(lines)
-
-
 def draw(groups: list[Group]) -> Figure:
     """By figure and round each setting's mean over the seeds, in a band from lowest to highest."""
-    figure, panels = style.new_figure(2.2, len(PANELS))
+    figure, panels = style.new_figure(len(PANELS))
     for axes, (key, label) in zip(panels, PANELS.items(), strict=True):
         for number, (name, runs, _) in enumerate(groups):
             length = min(len(run.rounds) for run in runs)
@@ -204,7 +190,7 @@ def draw(groups: list[Group]) -> Figure:
             axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
     drawn = [run for group in groups for run in group.runs]
     title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in drawn}))}"
-    style.arrange(figure, title, shared_setting(drawn))
+    style.arrange(figure, title, shared_setting(drawn), 2.2)
     return figure
 
 

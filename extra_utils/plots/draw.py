@@ -15,17 +15,16 @@ from extra_utils.plots import style
 from extra_utils.plots.comparison import Group, cells
 from extra_utils.plots.report import write_report
 from extra_utils.plots.run_data import Array, RunData, column, read_run, say_once
-from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, SMALL, marks, save
+from extra_utils.plots.style import ATTACKER, ATTACKER_MARK, GLOBAL, HONEST, marks, save
 from extra_utils.run.metrics import Row
 
 LABELS = {
     "accuracy": "accuracy on the test images (%)",
     "loss": "mean cross-entropy of a batch or test image (nats)",
 }
-HANDFUL = 6  # clients with a curve of their own
-GRID = 10  # places in a round at which the band of all clients is drawn
-CELL_TEXT_LIMIT = 20  # rows or columns up to which a matrix shows its numbers
-CELL, ROW = 0.42, 0.2  # inches, of a cell with its number
+HANDFUL = 6  # clients with a colour of their own
+NUMBERED, DIGITS = (20, 10), 6  # rows and columns of a matrix in numbers, and their points
+CELL, ROW, SCALE = 0.33, 0.2, 0.14  # inches, of a cell's width and height, and of a colour bar
 Form = tuple[str, str, str]  # a title, the numbers' form (like ".1f"), and what the colours show
 HEIGHTS = (2.2, 6.0)  # inches, of a matrix
 
@@ -56,14 +55,18 @@ def report_run(folder: Path) -> Path:
 
 
 def draw_curves(run: RunData, key: str) -> Figure:
-    """Clients' local points (of many a few have a curve, all a band) and the global model's."""
-    figure, (axes,) = style.new_figure(3.2)
+    """Clients' local points (of many all but a few are grey) and the global model's."""
+    figure, (axes,) = style.new_figure()
     by_client: dict[int, list[Row]] = {}
     for row in run.points:
         by_client.setdefault(row["client"], []).append(row)
     shown = choose_clients(sorted(by_client), run.attackers)
-    if len(shown) < len(by_client):
-        draw_band(axes, by_client, key)
+    others = by_client.keys() - set(shown)
+    thin: dict[str, Any] = {"linewidth": 0.6, "markersize": 1.5, "markeredgewidth": 0}
+    for client in sorted(others):
+        label = f"{len(others)} other clients, local"
+        curve = with_gaps(by_client[client], key)
+        axes.plot(*curve, "o-", color="lightgrey", label=label, **thin)
     for number, client in enumerate(shown):
         places, values = with_gaps(by_client[client], key)
         color, note, line = HONEST[number % len(HONEST)], "", "o-"
@@ -78,12 +81,12 @@ def draw_curves(run: RunData, key: str) -> Figure:
     axes.set(xlabel="round", ylabel=LABELS[key])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    style.arrange(figure, f"{run.title}, {key}", run.setting)
+    style.arrange(figure, f"{run.title}, {key}", run.setting, 3.2)
     return figure
 
 
 def choose_clients(clients: list[int], attackers: set[int]) -> list[int]:
-    """The clients that get a curve: some attackers and the first others, a handful in all."""
+    """The clients that get a colour: some attackers and the first others, a handful in all."""
     if len(clients) <= HANDFUL:
         return clients
     attacking = [client for client in clients if client in attackers][: HANDFUL // 2]
@@ -102,24 +105,6 @@ def point_places(points: list[Row]) -> list[float]:
     """Where a client's points lie on the axis of rounds: evenly within each round."""
     counts = sorted(Counter(row["round"] for row in points).items())
     return [number - 1 + (i + 1) / count for number, count in counts for i in range(count)]
-
-
-def draw_band(axes: Axes, by_client: dict[int, list[Row]], key: str) -> None:
-    """From the least to the largest of all clients' points."""
-    # clients with few batches have few points, so each one's curve is read at the same places, in
-    # each round from its first point on
-    rounds = np.array(sorted({row["round"] for points in by_client.values() for row in points}))
-    steps = np.linspace(0, 1, GRID + 1)[1:]
-    grid = rounds[:, None] - 1 + steps  # [rounds, GRID]
-    curves = np.full((len(by_client), *grid.shape), np.nan)
-    for curve, points in zip(curves, by_client.values(), strict=True):
-        counts = (column(points, "round") == rounds[:, None]).sum(axis=1, keepdims=True)
-        begun = counts * (steps + 1e-9) >= 1
-        curve[begun] = np.interp(grid[begun], point_places(points), column(points, key))
-    seen = ~np.isnan(curves).all(axis=0)
-    low, high = (extreme(curves[:, seen], axis=0) for extreme in (np.nanmin, np.nanmax))
-    label = f"all {len(by_client)} clients, local"
-    axes.fill_between(grid[seen], low, high, color="lightgrey", alpha=0.6, label=label)
 
 
 def draw_global(axes: Axes, run: RunData, key: str) -> None:
@@ -160,7 +145,7 @@ def draw_detection(run: RunData) -> Figure:
     seen = np.zeros((len(clients), len(rounds)))  # 0: not in the round, 1: kept, 2: flagged
     for row in run.clients:
         seen[clients.index(row["client"]), rounds.index(row["round"])] = 1 + bool(row["flagged"])
-    figure, (axes,) = style.new_figure(np.clip(ROW * len(clients), *HEIGHTS))
+    figure, (axes,) = style.new_figure()
     colors = ListedColormap(["white", "lightgrey", "black"])
     axes.imshow(seen, cmap=colors, vmin=0, vmax=2, aspect="auto", interpolation="none")
     rows = [{"client": c, "attacker": c in run.attackers, "flagged": None} for c in clients]
@@ -169,7 +154,8 @@ def draw_detection(run: RunData) -> Figure:
     axes.set_xlabel("round")
     axes.fill_between([], [], color="lightgrey", label="kept")  # for the legend
     axes.fill_between([], [], color="black", label="left out")
-    style.arrange(figure, f"{run.title}, left out by {run.rule}", run.setting)
+    height = np.clip(ROW * len(clients), *HEIGHTS)
+    style.arrange(figure, f"{run.title}, left out by {run.rule}", run.setting, height)
     return figure
 
 
@@ -187,24 +173,23 @@ def draw_matrix(
     """A matrix [clients or true classes, classes] in colours, and in numbers where it is small.
 
     ``shades``: what the colours show instead, of the same shape, blue below 0 and red above."""
-    figure, (axes,) = style.new_figure(np.clip(ROW * len(values), *HEIGHTS))
+    figure, (axes,) = style.new_figure()
+    height = np.clip(ROW * len(values), *HEIGHTS)
     names, shown = run.run["class_names"], values if shades is None else shades
     largest = float(np.abs(shown).max()) or 1.0
     low, cmap = (0.0, "Blues") if shades is None else (-largest, "RdBu_r")
     image = axes.imshow(shown, cmap=cmap, vmin=low, vmax=largest, aspect="auto")
-    scale = figure.add_axes((0.9, 0, style.SCALE / style.WIDTH, 1), label="scale")
-    label = style.in_lines(form[2], figure.get_figheight(), style.LABEL)
-    figure.colorbar(image, cax=scale).set_label(label)
-    width = 0.0
-    if max(values.shape) <= CELL_TEXT_LIMIT:
-        width = CELL * len(names)
+    label = style.in_lines(form[2], height, style.LABEL)
+    figure.colorbar(image, use_gridspec=False, aspect=height / SCALE, label=label)
+    if len(values) <= NUMBERED[0] and len(names) <= NUMBERED[1]:
         for (row, column), value in np.ndenumerate(values):
             color = "white" if abs(shown[row, column]) > 0.6 * largest else "black"
             text = format(value, form[1])
-            text = text if style.width_of(text, SMALL) < CELL else format(value, ".0e")
-            axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
-    style.name_classes(axes, names, width, clients is None)
+            text = text if style.width_of(text, DIGITS) < CELL else format(value, ".0e")
+            how: dict[str, Any] = {"fontsize": DIGITS, "color": color, "in_layout": False}
+            axes.text(column, row, text, ha="center", va="center", **how)
+    style.name_classes(axes, names, clients is None)
     if clients is not None:
         style.name_clients(axes, clients)
-    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, width=width)
+    style.arrange(figure, f"{run.title}, {form[0]}", run.setting, height)
     return figure

@@ -5,15 +5,13 @@ import html
 import json
 import os
 from collections.abc import Iterator
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
 from extra_utils.basics.errors import printable
 from extra_utils.basics.files import write_whole
-from extra_utils.plots.run_data import RunData, clients
+from extra_utils.plots.run_data import RunData
 from extra_utils.run.metrics import SUMMARY_ROUNDS
 
 NAME = "report.html"
@@ -41,7 +39,6 @@ def write_report(run: RunData, figures: list[list[str]]) -> Path:
         "Setting": [tag("p", run.setting), tag("p", run.config.get("comment"))],
         "Final figures": [table(figures), tag("p", mean)] if run.summary else [],
         "Pictures": [*pictures(run.folder, run.setting)],
-        "Who was left out when": [table(flags(run))],
         "All settings": [as_json(run.config)],
         "How to repeat it": [tag("pre", f"{COMMAND} config.json"), tag("p", same), as_json(made)],
     }
@@ -81,18 +78,6 @@ def write_page(folder: Path, title: str, runs: Runs, sections: dict[str, list[st
     return folder / NAME
 
 
-def flags(run: RunData) -> list[list[str]]:
-    """Round by round whom the rule left out, rightly and wrongly, and which attackers it kept."""
-    if all(row["flagged"] is None for row in run.clients):
-        return []
-    found = [["round", "attackers left out", "honest clients left out", "attackers kept"]]
-    kinds = ((True, True), (False, True), (True, False))
-    for number, rows in groupby(run.clients, itemgetter("round")):
-        own = [((row["attacker"], bool(row["flagged"])), row["client"]) for row in rows]
-        found.append([str(number), *(clients([c for k, c in own if k == kind]) for kind in kinds)])
-    return found
-
-
 def pictures(folder: Path, setting: str) -> Iterator[str]:
     for name, alt in ALTS.items():
         if (path := folder / f"{name}.png").is_file():
@@ -104,7 +89,7 @@ def table(rows: list[list[str]]) -> str:
     """With a head, in a box of its own that can be scrolled."""
     lines = ("".join(tag("td" if n else "th", cell) for cell in row) for n, row in enumerate(rows))
     inner = "".join(f"<tr>{line}</tr>" for line in lines)
-    return inner and f'<div class="wide" tabindex="0"><table>{inner}</table></div>'
+    return f'<div class="wide" tabindex="0"><table>{inner}</table></div>'
 
 
 def as_json(value: object) -> str:

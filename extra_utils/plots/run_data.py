@@ -5,13 +5,13 @@ from collections.abc import Collection
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from extra_utils.basics.errors import ConfigError, describe_os_error, say, show
-from extra_utils.config.values import CountOrZero, Range, check_value, read_json
+from extra_utils.config.values import CountOrZero, check_value, read_json
 from extra_utils.plots.style import advance
 from extra_utils.run.metrics import FILE_NAME, SCHEMA, Row, read_metrics
 
@@ -57,10 +57,10 @@ class RunData(NamedTuple):
         return next(filter(None, map(self.classes_of, self.config["attack"])), None)
 
     def classes_of(self, attack: dict[str, Any]) -> tuple[str, str] | None:
-        source, target = attack.get("source"), attack.get("target")
-        if not isinstance(source, int) or not isinstance(target, int):
-            return None
-        return self.run["class_names"][source], self.run["class_names"][target]
+        names, pair = self.run["class_names"], (attack.get("source"), attack.get("target"))
+        if not all(isinstance(number, int) and 0 <= number < len(names) for number in pair):
+            return None  # it is of all classes, or of none
+        return names[pair[0]], names[pair[1]]
 
     @property
     def rule(self) -> str:
@@ -83,7 +83,7 @@ def read_run(folder: Path) -> RunData:
         reason = problems[0] if problems else f"{folder / FILE_NAME}: is empty"
         raise ConfigError(f"{folder}: its run cannot be drawn: {reason}")
     run = by_kind["run"][0]
-    config = _read_config(folder, len(run["class_names"]), problems)
+    config = _read_config(folder, problems)
     names = "".join([config["name"], run["dataset"], *run["class_names"]])
     if missing := sorted({c for c in names if c.isprintable() and advance(c) is None}):
         shown = " ".join(missing[:MOST_PROBLEMS])
@@ -101,25 +101,21 @@ def read_run(folder: Path) -> RunData:
     return RunData(folder, config, run, points, clients, rounds, summary)
 
 
-def _read_config(folder: Path, num_classes: int, problems: list[str]) -> dict[str, Any]:
+def _read_config(folder: Path, problems: list[str]) -> dict[str, Any]:
     """The run's config; where it is damaged, what a picture needs of it."""
-    where = str(folder / "config.json")
-    number = Annotated[int, Range(0, num_classes - 1)] | Literal["all"] | None
-    shapes = {"clients": list[CountOrZero], "source": number, "target": number}
+    path = folder / "config.json"
     try:
-        config = read_json(folder / "config.json")
-        name = check_value(where, "name", config.get("name"), str)
+        config = read_json(path)
         attack = config.get("attack") or []
-        attacks = attack if isinstance(attack, list) else [attack]
-        for own in attacks:
-            if check_value(where, "attack", own, dict).get("source") == "all":
-                own.pop("target", None)
-            for key in shapes.keys() & own.keys():
-                check_value(where, f"attack.{key}", own[key], shapes[key])
+        config["attack"] = attack if isinstance(attack, list) else [attack]
+        check_value(str(path), "name", config.get("name"), str)
+        for own in config["attack"]:
+            clients = check_value(str(path), "attack", own, dict).get("clients", [])
+            check_value(str(path), "attack.clients", clients, list[CountOrZero])
     except ConfigError as problem:
         problems.append(str(problem))
         return {"name": folder.resolve().name, "attack": []}
-    return {**config, "name": name, "attack": attacks}
+    return config
 
 
 def plural(number: object, thing: str) -> str:

@@ -1,6 +1,5 @@
 """How every picture looks, and how it is written."""
 
-import contextlib
 import io
 import re
 from collections.abc import Iterator, Sequence
@@ -9,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, findSystemFonts, fontManager, get_font
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from extra_utils.basics.files import write_whole
 from extra_utils.run.metrics import Row
@@ -26,7 +25,8 @@ FORMATS: dict[str, dict[str, Any]] = {  # and what keeps dates and versions out 
     "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     "svg": {"Creator": None, "Date": None},
 }
-WIDTH, SCALE, PAD = 6.4, 0.14, 0.08  # inches: an A4 page's text, a colour bar, the rim
+WIDTH, PAD, SAMPLE = 6.4, 0.08, 0.7  # inches: an A4 page's text, the rim, a legend's line
+MOST_ROOM = 100.0  # inches of height, until it is known what is needed
 TITLE, LABEL, TEXT, SMALL = 10, 9, 8, 7  # sizes of letters, in points
 LINE = 1.35 / 72  # inches of a line by its letters' size
 MOST_TICKS = 12  # of numbered rows or columns
@@ -48,44 +48,31 @@ mpl.rcParams.update({
 })  # fmt: skip
 
 
-def new_figure(height: float, panels: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure and its panels side by side, of this height in inches until it is arranged."""
-    figure = Figure(figsize=(WIDTH, height))
-    figure.subplots(1, panels, gridspec_kw={"left": 0, "right": 0.8, "bottom": 0, "top": 1})
+def new_figure(panels: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure and its panels side by side; how high they are ``arrange`` says."""
+    figure = Figure(figsize=(WIDTH, MOST_ROOM))
+    figure.subplots(1, panels)
     return figure, figure.axes
 
 
-def arrange(figure: Figure, title: str, setting: str, *, width: float = 0) -> None:
-    """Gives labels, legend and title the room that they need; the axes keep their height.
+def arrange(figure: Figure, title: str, setting: str, height: float | None = None) -> None:
+    """Gives labels, legend and title the room that they need.
 
-    The figure is ``WIDTH`` inches wide, or wider where its panel would have less than ``width``."""
-    inner = np.array([axes.get_window_extent().extents for axes in figure.axes])
-    boxes = [axes.get_tightbbox(bbox_extra_artists=[]) or axes.bbox for axes in figure.axes]
-    margins = np.abs(inner - [box.extents for box in boxes]) / figure.dpi + PAD  # [panels, 4]
-    (left, below, right, above), height = margins.T, figure.get_figheight()
-    fixed = np.array([SCALE * (axes.get_label() == "scale") for axes in figure.axes])
-    taken = (left + right + fixed).sum()
-    whole = max(WIDTH, taken + width)
-    sizes = np.where(fixed, fixed, (whole - taken) / (fixed == 0).sum())
-    places = np.cumsum([0, *(left + sizes + right)])[:-1] + left
-    bottom = below.max() + add_legend(figure, whole - 2 * PAD)
-    total = bottom + height + above.max()
-    figure.set_size_inches(whole, total)
-    for axes, place, size in zip(figure.axes, places, sizes, strict=True):
-        axes.set_position((place / whole, bottom / total, size / whole, height / total))
-    add_head(figure, title, setting)
-
-
-def add_legend(figure: Figure, width: float) -> float:
-    """Of the curves, at the bottom, in as many columns as fit; its height."""
+    The panels become ``height`` inches high; without it the figure grows by the title alone."""
     curves = [curve for axes in figure.axes for curve in axes.get_legend_handles_labels()[0]]
-    if not (found := {str(curve.get_label()): curve for curve in curves}):
-        return 0.0
-    names = [in_lines(name, width - 0.6, TEXT) for name in found]
-    widest = max(width_of(line, TEXT) for name in names for line in name.split("\n")) + 0.6
-    columns = max(1, min(len(names), int(width / widest)))
-    legend = figure.legend(found.values(), names, loc="lower left", handlelength=3, ncols=columns)
-    return legend.get_window_extent().height / figure.dpi
+    if found := {str(curve.get_label()): curve for curve in curves}:
+        columns = max(1, int(WIDTH / (SAMPLE + max(width_of(name, TEXT) for name in found))))
+        names = [in_lines(name, WIDTH - SAMPLE, TEXT) for name in found]
+        how: dict[str, Any] = {"loc": "outside lower left", "handlelength": 3, "ncols": columns}
+        figure.legend(found.values(), names, **how)
+    layout = ConstrainedLayoutEngine(w_pad=PAD, h_pad=PAD)
+    if figure.axes:
+        layout.execute(figure)
+    if height is not None:
+        panel = figure.axes[0].get_window_extent().height / figure.dpi
+        figure.set_figheight(figure.get_figheight() + height - panel)
+        layout.execute(figure)
+    add_head(figure, title, setting)
 
 
 def add_head(figure: Figure, title: str, setting: str) -> None:
@@ -111,8 +98,8 @@ def number_ticks(axis: Axis, numbers: Sequence[int]) -> None:
     axis.set_ticks(places, [str(numbers[place]) for place in places])
 
 
-def name_classes(axes: Axes, names: list[str], width: float, is_both: bool) -> None:
-    """Under columns, ``width`` inches or more in all, or beside rows, too; of many some numbers."""
+def name_classes(axes: Axes, names: list[str], is_both: bool) -> None:
+    """Under columns, or beside rows, too; of many some numbers."""
     axes.set_xlabel("class")
     if is_both:
         axes.set(xlabel="predicted", ylabel="true")
@@ -120,7 +107,7 @@ def name_classes(axes: Axes, names: list[str], width: float, is_both: bool) -> N
         number_ticks(axes.xaxis, range(len(names)))
         return
     names, how = [shortened(name, NAME, TEXT) for name in names], {}
-    column = max(width, WIDTH - 2 * NAME) / len(names)
+    column = (WIDTH - 2 * NAME) / len(names)
     if max(width_of(name, TEXT) for name in names) > column - PAD:
         angle, size = (45, TEXT) if column > TILTED else (90, SMALL - 1)
         how = {"rotation": angle, "fontsize": size, **SLANTED}
@@ -135,8 +122,9 @@ def name_clients(axes: Axes, rows: list[Row]) -> None:
         for key, color, place, marker in (("attacker", ATTACKER, 0, 5), ("flagged", "black", 1, 4)):
             marked = [number for number, row in enumerate(rows) if row[key]]
             size, by_row = min(5.5, 55 / len(rows) ** 0.5), axes.get_yaxis_transform()
-            how: dict[str, Any] = {"transform": by_row, "clip_on": False, "scaley": False, "ls": ""}
-            axes.plot([place] * len(marked), marked, color=color, marker=marker, ms=size, **how)
+            how: dict[str, Any] = {"clip_on": False, "in_layout": False, "scaley": False, "ls": ""}
+            how |= {"transform": by_row, "color": color, "marker": marker, "markersize": size}
+            axes.plot([place] * len(marked), marked, **how)
         number_ticks(axes.yaxis, [row["client"] for row in rows])
         axes.set_ylabel("client (▸ attacker, ◂ flagged)")
         return
@@ -196,12 +184,8 @@ def advance(character: str) -> float | None:
 
 
 def families() -> Iterator[str]:
-    """The fonts in use, and then all installed, also those newer than matplotlib's own list."""
+    """The fonts in use, and then all that matplotlib has found installed."""
     yield from mpl.rcParams["font.family"]
-    known = {str(font.fname) for font in fontManager.ttflist}
-    for path in sorted(set(map(str, findSystemFonts())) - known):
-        with contextlib.suppress(OSError, RuntimeError):  # a damaged file
-            fontManager.addfont(path)
     upright = {f.name for f in fontManager.ttflist if f.style == "normal" and f.weight == 400}
     names = {name for name in upright if not re.search(UNUSABLE_FONTS, name, re.IGNORECASE)}
     yield from [*(name for name in CHINESE_FONTS if name in names), *sorted(names)]

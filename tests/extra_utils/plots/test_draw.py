@@ -79,9 +79,7 @@ def test_of_several_attacks_the_first_with_classes_is_drawn_and_all_are_said(
     assert read_run(copy_run(finished_run, tmp_path / "none", attack=None)).attacked is None
 
 
-def test_many_clients_are_a_band_and_arrows(
-    finished_run: Path, tmp_path: Path, shown: Shown
-) -> None:
+def test_many_clients_are_grey_and_arrows(finished_run: Path, tmp_path: Path, shown: Shown) -> None:
     run = copy_run(finished_run, tmp_path / "copy")
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     kept = [row for row in rows if row["kind"] not in ("point", "client")]
@@ -93,7 +91,7 @@ def test_many_clients_are_a_band_and_arrows(
     (run / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in kept))
     draw_run(run)
     labels = shown.figures["accuracy.png"].axes[0].get_legend_handles_labels()[1]
-    assert labels[0] == "all 50 clients, local"
+    assert labels[0] == "44 other clients, local"
     assert "client 7, local (attacker)" in labels
     arrows, flags = shown.figures["class_mean.png"].axes[0].get_lines()
     assert (arrows.get_color(), list(np.asarray(arrows.get_ydata()))) == (ATTACKER, [7])

@@ -105,10 +105,10 @@ def test_a_comparison_has_its_place_for_every_text(tmp_path: Path, shown: Shown)
 
 
 def bad_figure() -> Figure:
-    figure, (axes,) = style.new_figure(2)
+    figure, (axes,) = style.new_figure()
     axes.plot(np.linspace(0, 1, 50), np.linspace(0, 1, 50), label="curve")
     axes.set(xlabel="round", ylabel="accuracy (%)")
-    style.arrange(figure, "title", "setting")
+    style.arrange(figure, "title", "setting", 2)
     return figure
 
 

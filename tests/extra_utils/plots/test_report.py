@@ -107,20 +107,8 @@ def test_the_final_figures_are_the_rows(run: Path) -> None:
     assert list(found.values())[:4] == shown
     assert list(found)[:4] == ["accuracy %", "loss", "source recall %", "attack success %"]
     assert "Means of the last 3 rounds" in page.text
-    assert sections_of(page) == ["Setting", "Final figures", "Pictures", "Who was left out when",
-                                 "All settings", "How to repeat it"]  # fmt: skip
-
-
-def test_who_was_left_out_when(run: Path) -> None:
-    page = Page(report_run(run))
-    assert page.table("round", "attackers left out") == [
-        ["round", "attackers left out", "honest clients left out", "attackers kept"],
-        ["1", "client 2", "nobody", "nobody"],
-        ["2", "client 2", "client 3", "nobody"],
-        ["3", "nobody", "client 0", "client 2"],
-    ]
-    change_rows(run, client={"flagged": None})
-    assert "left out" not in Page(report_run(run)).text
+    assert sections_of(page) == ["Setting", "Final figures", "Pictures", "All settings",
+                                 "How to repeat it"]  # fmt: skip
 
 
 def test_nothing_from_a_file_is_html(run: Path) -> None:
