@@ -1,4 +1,4 @@
-"""Every defence in every setting, as tables and one figure: a sweep with more to look at.
+"""Every defence in every setting, as tables: a sweep with more to look at.
 
     python -m federal_defense.benchmark --config configs/defence_benchmark.json
 
@@ -8,27 +8,21 @@ true one, and a setting that a rule's theorem does not cover is named in the tab
 
 import sys
 from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matplotlib.figure import Figure
-
-from extra_utils.basics.errors import ConfigError, WrongKey, ending, leave, prepare_process
+from extra_utils.basics.errors import ConfigError, WrongKey, ending, prepare_process
 from extra_utils.basics.files import write_whole
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import Arguments, parse_arguments, read_choice
 from extra_utils.config.rules import resolve
 from extra_utils.config.sweep import Combination, Sweep, part_of, read_sweep
-from extra_utils.plots import style
-from extra_utils.plots.comparison import MARKERS, NOTES, Group, cells, markdown, shared_setting
+from extra_utils.plots.comparison import NOTES, Group, cells, markdown, shared_setting
 from extra_utils.plots.run_data import read_run
-from extra_utils.plots.style import HONEST
 from extra_utils.processes.launch import Launcher, find_launcher
 from federal_defense.rules.table import TABLES, check_bounds
 from main import compare_all
 
-PANEL = 2.6  # inches of a panel's height
 TOLD = "krum, multi_krum and trimmed_mean are told the number of attackers, oracle who they are."
 Groups = dict[tuple[str, str], Group]  # by table and rule
 
@@ -39,7 +33,6 @@ class Plan(NamedTuple):
     sweep: Sweep
     tables: dict[str, dict[str, list[str]]]  # by table and rule, so by row, the runs' names
     refused: dict[tuple[str, str], str]  # by table and rule, the bound that forbids to run it
-    clean: dict[str, str]  # by an attacked table that of the same setting without attack
 
 
 def benchmark(arguments: Arguments, launcher: Launcher) -> None:
@@ -53,7 +46,7 @@ def make_plan(sweep: Sweep) -> Plan:
     """Rules are told how many attack. Raises ConfigError where a run's config is wrong."""
     where = sweep.where | {"defense.f": "the benchmark", "defense.beta": "the benchmark"}
     tables: dict[str, dict[str, list[str]]] = {}
-    kept, refused, clean = [], {}, {}
+    kept, refused = [], {}
     for name, choice, texts in sweep.combinations:
         config = resolve(read_choice(sweep.path, choice, where, TABLES)[0])
         told, found = dict[str, Any](), config.num_attackers
@@ -65,7 +58,6 @@ def make_plan(sweep: Sweep) -> Plan:
         rule = " ".join(text for key, text in texts.items() if key.startswith("defense"))
         title, rule = title_of(config, shown), rule or config.defense.name
         tables.setdefault(title, {}).setdefault(rule, []).append(name)
-        clean[title] = title_of(config, shown | {"attack.fraction": "0"})
         try:
             check_bounds(resolve(read_choice(sweep.path, choice | told, where, TABLES)[0]))
             kept.append(Combination(name, choice | told, texts))
@@ -74,8 +66,7 @@ def make_plan(sweep: Sweep) -> Plan:
     if not kept:
         reason = next(iter(refused.values()))
         raise ConfigError(f"{sweep.path}: every rule refuses every setting: {reason}")
-    attacked = {title: other for title, other in clean.items() if title != other}
-    return Plan(sweep._replace(where=where, combinations=kept), tables, refused, attacked)
+    return Plan(sweep._replace(where=where, combinations=kept), tables, refused)
 
 
 def title_of(config: Config, shown: dict[str, str]) -> str:
@@ -89,7 +80,7 @@ def title_of(config: Config, shown: dict[str, str]) -> str:
 
 
 def publish(plan: Plan, folder: Path) -> str:
-    """Writes ``benchmark.md`` and ``benchmark.png`` of all runs that are done; the tables."""
+    """Writes ``benchmark.md`` of all runs that are done; its tables."""
     groups: Groups = {}
     for title, rules in plan.tables.items():
         for rule, names in rules.items():
@@ -102,9 +93,7 @@ def publish(plan: Plan, folder: Path) -> str:
     dataset, setting = runs[0].run["dataset"], shared_setting(runs)
     text = "\n\n".join([f"{dataset}: {setting}. {NOTES} {TOLD}", *tables(plan, groups)])
     write_whole(folder / "benchmark.md", text)
-    path = folder / "benchmark.png"
-    style.save(draw(plan, groups, dataset, setting), path)
-    return f"{text}\n\nfigure: {path}"
+    return text
 
 
 def tables(plan: Plan, groups: Groups) -> Iterator[str]:
@@ -118,28 +107,6 @@ def tables(plan: Plan, groups: Groups) -> Iterator[str]:
         yield markdown([[title, *head[1:]], *(found[rule] for rule in rules)])
 
 
-def draw(plan: Plan, groups: Groups, dataset: str, setting: str) -> Figure:
-    """Source recall against accuracy, a panel for each attacked setting."""
-    rules = dict.fromkeys(rule for own in plan.tables.values() for rule in own)
-    columns = min(len(plan.clean), 2) or 1  # of panels
-    rows = -(-len(plan.clean) // columns) or 1
-    figure = Figure(figsize=(style.WIDTH, PANEL * rows + 1))
-    for place, (title, clean) in enumerate(plan.clean.items(), start=1):
-        axes = figure.add_subplot(rows, columns, place)
-        points = [(groups.get((clean, "mean")), "mean, no attack", "+", "grey")]
-        for rule, marker, color in zip(rules, cycle(MARKERS), cycle(HONEST), strict=False):
-            points.append((groups.get((title, rule)), rule, marker, color))
-        for group, name, marker, color in points:
-            x, y = (group and group.spread(key) for key in ("source_recall", "accuracy"))
-            if x and y:
-                bars: dict[str, Any] = {"xerr": x.deviation, "yerr": y.deviation, "elinewidth": 0.7}
-                axes.errorbar(x.mean, y.mean, fmt=marker, color=color, label=name, **bars)
-        axes.set(xlabel="source recall (%)", ylabel="accuracy (%)", title=title)
-        axes.grid(alpha=0.3)
-    style.arrange(figure, f"{dataset}: every rule in every attacked setting", setting)
-    return figure
-
-
 if __name__ == "__main__":
     prepare_process()
-    leave(ending(lambda: benchmark(parse_arguments(sys.argv[1:]), find_launcher())))
+    sys.exit(ending(lambda: benchmark(parse_arguments(sys.argv[1:]), find_launcher())))

@@ -1,4 +1,4 @@
-"""The benchmark of defences as a command: a sweep, whose runs become tables and a figure."""
+"""The benchmark of defences as a command: a sweep, whose runs become tables."""
 
 from __future__ import annotations
 
@@ -78,7 +78,6 @@ def test_it_runs_every_cell_once_and_goes_on_where_it_stopped(
     attacked = lines[5].split(" | ")
     assert attacked[-3:] == ["100.0", "100.0", "0.0 |"]  # the oracle finds all, and nobody else
     assert len(list((tmp_path / "out").glob("*/model.pth"))) == 5
-    assert (tmp_path / "out" / "benchmark.png").stat().st_size > 10_000
     again = run_module(*command, timeout=120)
     assert again.returncode == 0, again.stderr
     assert "run 1/5" in done.stdout
@@ -95,7 +94,7 @@ def test_a_run_that_ends_early_is_named_and_the_others_go_on(tmp_path: Path) -> 
     done = run_module(MODULE, f"--config={config}", f"--run_dir={tmp_path / 'o'}", timeout=120)
     assert done.returncode == 1
     assert "error: attack.fraction=0.4,defense=median: " in done.stderr
-    assert "client 0's attack is too large" in done.stderr  # the first of one process
+    assert "client 0 diverged" in done.stderr  # the first of one process
     text = (tmp_path / "o" / "benchmark.md").read_text()
     lines = [line for line in text.splitlines() if line.startswith(RULES)]
     assert ["not run to its end" in line for line in lines] == [True, True, False, False]

@@ -77,7 +77,6 @@ def test_each_run_has_its_table_and_row_and_what_is_refused_is_not_run(tmp_path:
     titles = ["iid, no attack", "iid, 2 of 5 attack", "shards, no attack", "shards, 2 of 5 attack"]
     assert tables_of(plan) == titles
     assert rules_of(plan) == ["mean", "krum"]
-    assert plan.clean == {titles[1]: titles[0], titles[3]: titles[2]}
     reason = "krum needs n >= 2f+3, got n=5, f=2"
     assert plan.refused == {(titles[1], "krum"): reason, (titles[3], "krum"): reason}
     ran = [combination.name for combination in plan.sweep.combinations]
@@ -92,7 +91,6 @@ def test_attackers_that_are_named_are_counted_and_other_keys_are_titles(tmp_path
     swept = {"lr": [0.1, 0.2], "defense": [{"name": "krum"}, {"name": "trimmed_mean"}]}
     plan = plan_of(tmp_path, swept, attack={"name": "label_flip", "clients": [1]})
     assert (tables_of(plan), rules_of(plan)) == (["lr=0.1", "lr=0.2"], ["krum", "trimmed_mean"])
-    assert plan.clean == {"lr=0.1": "lr=0.1, no attack", "lr=0.2": "lr=0.2, no attack"}
     assert defenses(plan)["lr=0.1,defense=krum"] == {"f": 1}
     assert defenses(plan)["lr=0.1,defense=trimmed_mean"] == {"beta": 0.2}
     clean = plan_of(tmp_path, {"defense.name": ["mean", "krum"]}, attack=None)
