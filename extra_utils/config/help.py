@@ -6,35 +6,13 @@ import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 from extra_utils.config.keys import KINDS, GivenConfig, to_json
 from extra_utils.config.reader import REQUIRED, Tables, parameters_of
 from extra_utils.config.values import describe
 
-USAGE = """\
-usage: python main.py [--config FILE] [--run_dir DIR] [--KEY=VALUE ...]
-
-Federated learning on one machine. A key is set in the JSON file or on the command line, as
---key=value or --key value, with a dot into attack, defense, optimizer, schedule and server:
---attack.target=7; a key that is true or false may stand alone: --only_0. Command line beats file,
-file beats default. A value is JSON, else a string.
-
-  --config FILE   the JSON file of the run (default: configs/cifar.json, the main job)
-  --run_dir DIR   the run's folder, new or empty (default: <output_dir>/<name>-<date>-<time>)
-  --resume DIR    instead of both: go on with the run in this folder after its last checkpoint;
-                  global_epochs may grow (not with schedule cosine_rounds), and world_size,
-                  timeout_s and checkpoint_every may change
-
-Several values make a sweep: --seed=0,1,2 --defense.name=mean,krum, or in the file "sweep":
-{"seed": [0, 1, 2], "defense": [{"name": "mean"}, {"name": "krum", "f": 2}]}. Every combination
-runs, side by side on one process each, in one folder (a --run_dir that a sweep may use again),
-and they end in a table with differences seed by seed. The same command goes on where it stopped.
-
-  --jobs N        runs at work at a time (default: cores by threads_per_process)
-  --baseline K=V  what the others are compared with (default: the first rule, else the first value)
-  --yes           start more than 1,000 runs
-"""
 Row = tuple[str, str, str, str]  # key, type, default, meaning
 
 
@@ -46,7 +24,7 @@ def help_text(tables: Tables) -> str:
             sections.append((f"{key}.* of every {key}", common))
         for name, function in functions.items():
             sections.append((f"{key}.* of {name}: {summary(function)}", parameter_rows(function)))
-    text = USAGE
+    text = Path(__file__).with_name("usage.txt").read_text("utf-8")
     for title, rows in sections:
         text += f"\n{title}\n"
         for name, kind, default, meaning in rows:
