@@ -16,13 +16,10 @@ class Spread(NamedTuple):
     deviation: float | None
     n: int
 
-
-class Difference(NamedTuple):
-    """A mean of n paired differences, and half its 95 % interval (of one pair alone: None)."""
-
-    mean: float
-    half: float | None
-    n: int
+    @property
+    def half(self) -> float | None:
+        """Of the mean's 95 % interval, Student's, which takes the figures for normal."""
+        return self.deviation and t_quantile(self.n - 1) * self.deviation / math.sqrt(self.n)
 
 
 def with_doubt(mean: float, doubt: float | None, digits: int = 1, sign: str = "") -> str:
@@ -40,14 +37,9 @@ def spread_of(values: Iterable[float | None]) -> Spread | None:
     return Spread(statistics.fmean(numbers), deviation, len(numbers))
 
 
-def difference_of(pairs: Iterable[tuple[float | None, float | None]]) -> Difference | None:
+def difference_of(pairs: Iterable[tuple[float | None, float | None]]) -> Spread | None:
     """Of the first less the second of each pair; None where no pair has both."""
-    if (spread := spread_of(a - b for a, b in pairs if a is not None and b is not None)) is None:
-        return None
-    mean, deviation, n = spread
-    # the interval is Student's, which takes the differences for normal
-    half = None if deviation is None else t_quantile(n - 1) * deviation / math.sqrt(n)
-    return Difference(mean, half, n)
+    return spread_of(a - b for a, b in pairs if a is not None and b is not None)
 
 
 @cache

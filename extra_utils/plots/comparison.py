@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from extra_utils.basics.errors import printable
 from extra_utils.basics.files import write_json, write_whole
-from extra_utils.basics.spread import Difference, Spread, difference_of, spread_of, with_doubt
+from extra_utils.basics.spread import Spread, difference_of, spread_of, with_doubt
 from extra_utils.config.sweep import Combination, Part, part_of
 from extra_utils.plots import style
 from extra_utils.plots.report import write_sweep_report
@@ -55,7 +55,7 @@ class Group(NamedTuple):
         """Over the runs that have come to their end, in percent but for the loss."""
         return spread_of(figures_of(run)[key] for run in self.runs if run.summary)
 
-    def less(self, groups: "list[Group]", baseline: Part | None, key: str) -> Difference | None:
+    def less(self, groups: "list[Group]", baseline: Part | None, key: str) -> Spread | None:
         """The paired difference to the runs of the same seeds that have the baseline's value."""
         # seed by seed, since honest draws are the same whatever attacks and defends
         wanted = self.choice | dict([baseline]) if baseline else None
@@ -145,7 +145,7 @@ def cells(groups: list[Group], baseline: Part | None) -> list[list[str]]:
         figures = [(own[key], 2 if key == "loss" else 1) for key in shown]
         row += [with_doubt(*spread[:2], digits) if spread else "-" for spread, digits in figures]
         less = [group.less(groups, baseline, key) for key in paired]
-        row += [f"{with_doubt(*d[:2], sign='+')} (n = {d.n})" if d else "-" for d in less]
+        row += [f"{with_doubt(d.mean, d.half, sign='+')} (n = {d.n})" if d else "-" for d in less]
         rows.append(row)
     return [head, *rows]
 
@@ -157,7 +157,8 @@ def as_json(groups: list[Group], baseline: Part | None) -> dict[str, Any]:
         own: dict[str, Any] = {"setting": group.name, "runs": [r.folder.name for r in group.runs]}
         own |= {key: s and s._asdict() for key in COLUMNS for s in [group.spread(key)]}
         less = ((key, group.less(groups, baseline, key)) for key in PAIRED)
-        rows.append(own | {"less": {key: found and found._asdict() for key, found in less}})
+        own["less"] = {k: d and {"mean": d.mean, "half": d.half, "n": d.n} for k, d in less}
+        rows.append(own)
     return {"baseline": baseline and part_of(*baseline), "rows": rows}
 
 

@@ -7,7 +7,6 @@ import math
 import pytest
 
 from extra_utils.basics.spread import (
-    Difference,
     Spread,
     difference_of,
     spread_of,
@@ -40,10 +39,12 @@ def test_pairs_have_an_interval_that_their_common_noise_does_not_widen() -> None
     assert found.half is not None
     assert (found.mean, found.n) == (2.0, 3)
     assert found.half == pytest.approx(2.484, abs=1e-3)
-    assert with_doubt(*found[:2], sign="+") == "+2.0 ± 2.5"
+    assert with_doubt(found.mean, found.half, sign="+") == "+2.0 ± 2.5"
 
 
 def test_of_one_pair_there_is_no_interval_and_of_none_nothing() -> None:
-    assert difference_of([(1.0, 3.0)]) == Difference(-2.0, None, 1)
+    found = difference_of([(1.0, 3.0)])
+    assert found == Spread(-2.0, None, 1)
+    assert found.half is None
     assert with_doubt(-2.0, None, 2, "+") == "-2.00"
     assert difference_of([(1.0, None), (None, None)]) is None
