@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from extra_utils.basics.errors import ConfigError, RunFailed, ending, leave, prepare_process, say
+from extra_utils.basics.errors import ConfigError, RunFailed, ending, prepare_process, say
 from extra_utils.config.help import help_text
 from extra_utils.config.keys import Config
 from extra_utils.config.reader import DEFAULT_CONFIG, Arguments, parse_arguments, read_config
@@ -113,7 +113,7 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     observer = recorder.observer
     server = Server(config.server, rule_state)
     clients = Clients(config, dataset, model, observer, rule_state)
-    test = global_test(ranks, config, dataset, observer.eval_batch)
+    test = global_test(ranks, config, dataset, observer.heartbeat.beat)
     recorder.begin(dataset, model, clients.class_counts(), evaluation := test(model))
 
     for round_index in range((done or 0) + 1, config.global_epochs + 1):
@@ -158,4 +158,4 @@ def draw(run_dir: Path, config: Config, data_folder: Path) -> None:
 
 if __name__ == "__main__":
     prepare_process()
-    leave(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

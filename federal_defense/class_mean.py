@@ -11,11 +11,6 @@ no right image of a class pulls it down, so leaving the lower ones out can only 
 """
 
 import math
-import sys
-from pathlib import Path
-
-if not __package__:  # started by its path: the project is where its packages are looked for
-    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 from numpy.typing import NDArray

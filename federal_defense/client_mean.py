@@ -1,11 +1,6 @@
 """The article's two demos: three clients on real processes, the last of which may attack."""
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
-
-if not __package__:  # started by its path: the project is where its packages are looked for
-    sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 from torch import Tensor

@@ -89,15 +89,15 @@ def test_a_stopped_rank_ends_the_run_by_name(rank: int, finished_run: Path, tmp_
     err = finish(process, tmp_path / "r", within=3 + 5)
     assert process.returncode == 1
     assert re.fullmatch(
-        rf"error: rank {rank} \(.*round \d+\): no sign of life for timeout_s = 3 seconds, it was "
-        rf"stopped\nresume with: python main.py --resume {tmp_path / 'r'}\n",
+        rf"error: rank {rank} \(.*round \d+\): no sign of life for timeout_s = 3 seconds; where a "
+        rf"single .* helps\nresume with: python main.py --resume {tmp_path / 'r'}\n",
         err,
     )
 
 
 SLOW_CLIENT = """
 import sys, time
-from extra_utils.run.progress import Observer
+from extra_utils.run.recorder import Observer
 
 plain = Observer.start_client
 

@@ -1,12 +1,11 @@
 """How a run can end early; each message is complete in itself, and can be printed anywhere."""
 
-import atexit
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 SHOWN_LENGTH = 60  # a longer value is cut in messages
 TOLD: list[str] = []  # by this process, and not taken yet
@@ -92,17 +91,6 @@ def ending(command: Callable[[], None]) -> int:
         print(f"{above}error: interrupted by Ctrl-C{hint}", file=sys.stderr)
         return 130
     return 0
-
-
-def leave(status: int) -> NoReturn:
-    """Ends this process at once, where Python would first take torch to pieces, for 0.3 s."""
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        status = status or 120  # as Python's own
-    os._exit(status)
 
 
 def describe_os_error(error: OSError) -> str:

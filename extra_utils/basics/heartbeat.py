@@ -80,16 +80,11 @@ class StillnessWatch:
         return at_fault or (late if len(late) == len(rows) else [])
 
     def explain(self, still: list[int]) -> str:
-        """The message that ends the run; of ranks elsewhere nobody knows whether they stopped."""
-        states = {rank: state_of(self._heartbeats[rank].pid) for rank in still}
-        stopped = [rank for rank, state in states.items() if state in ("T", "t")]  # by a signal
+        """The message that ends the run."""
+        stopped = [rank for rank in still if state_of(self._heartbeats[rank].pid) in ("T", "t")]
         names = ", ".join(str(self._heartbeats[rank]) for rank in stopped or still)
         what = f"{names}: no sign of life for timeout_s = {self._timeout_s:g} seconds"
-        if stopped:
-            return f"{what}, it was stopped"
-        if "R" in states.values():  # on a processor, or waiting for one
-            what += "; it computes, so a single step takes longer: a larger timeout_s may help"
-        return what
+        return f"{what}; where a single step takes longer, a larger timeout_s helps"
 
 
 def state_of(pid: int) -> str:

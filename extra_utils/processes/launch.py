@@ -71,12 +71,9 @@ def find_launcher() -> Launcher:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
     if not {"TORCHELASTIC_RUN_ID", *names} <= os.environ.keys():
         return Launcher()
-    rank, local_rank, world_size = map(_number, names)
-    return Launcher(rank, local_rank, world_size, _number("TORCHELASTIC_RESTART_COUNT") > 0)
-
-
-def _number(name: str) -> int:
-    text = os.environ.get(name, "0")
-    if not text.isdecimal():
-        raise ConfigError(f"environment: {name}: got {show(text)}, must be a whole number")
-    return int(text)
+    texts = {name: os.environ.get(name, "0") for name in (*names, "TORCHELASTIC_RESTART_COUNT")}
+    for name, text in texts.items():
+        if not text.isdecimal():
+            raise ConfigError(f"environment: {name}: got {show(text)}, must be a whole number")
+    rank, local_rank, world_size, restarts = map(int, texts.values())
+    return Launcher(rank, local_rank, world_size, restarts > 0)

@@ -30,7 +30,7 @@ CIFAR100.train_list = [["train", sums["train"]]]
 CIFAR100.test_list = [["test", sums["test"]]]
 CIFAR100.meta = {"filename": "meta", "key": "fine_label_names", "md5": sums["meta"]}
 import main
-main.leave(main.main(sys.argv[2:]))
+sys.exit(main.main(sys.argv[2:]))
 """
 
 

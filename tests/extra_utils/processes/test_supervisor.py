@@ -50,15 +50,17 @@ for name in names:
         print(name, str(error).splitlines()[0])
 """
 PLACE = "rank 1 (client 7, round 3)"
-STILL = "no sign of life for timeout_s = 1.5 seconds"
+STILL = (
+    "no sign of life for timeout_s = 1.5 seconds; where a single step takes longer, a larger "
+    "timeout_s helps"
+)
 SAID = {
     "raise": f"{PLACE}: RuntimeError: out of luck",
     "client": f"{PLACE}: client 7 diverged",
     "kill": f"{PLACE} was killed by SIGKILL",
     "exit": f"{PLACE} ended with exit status 5",
     "hang": f"{PLACE}: {STILL}",
-    "compute": f"{PLACE}: {STILL}; it computes, so a single step takes longer: a larger timeout_s "
-               "may help",
+    "compute": f"{PLACE}: {STILL}",
     "slow": "finished",
 }  # fmt: skip
 
