@@ -30,7 +30,7 @@ def make_shards(config: Config, dataset: Dataset) -> Partition:
     labels = dataset.train.labels[chosen]
     found = partition(labels, config, generator)
     if config.syncBN and config.has_batch_norm:
-        found = cut_to_shortest(found, labels, dataset.info.class_names, generator)
+        found = cut_to_shortest(found, generator)
     return found._replace(shards=[chosen[own] for own in found.shards])
 
 

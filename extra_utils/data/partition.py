@@ -34,18 +34,12 @@ def partition(labels: Labels, config: Config, generator: Generator) -> Partition
     return Partition(found, [note] if num_moved else [])
 
 
-def cut_to_shortest(
-    found: Partition, labels: Labels, class_names: list[str], generator: Generator
-) -> Partition:
+def cut_to_shortest(found: Partition, generator: Generator) -> Partition:
     """Every shard as long as the shortest; what is left out is drawn: shards lie by label."""
     length = min(map(len, found.shards))
     kept = [own[np.sort(generator.permutation(len(own))[:length])] for own in found.shards]
-    both = [labels[np.concatenate(parts)] for parts in (found.shards, kept)]
-    counts = (np.bincount(own, minlength=len(class_names)).tolist() for own in both)
-    triples = zip(class_names, *counts, strict=True)
-    lost = [f"{had - has} of {had} {name}" for name, had, has in triples if has < had]
-    number = len(both[0]) - len(both[1])
-    note = f"syncBN: {number} images are left out, so that all take equal steps: {', '.join(lost)}"
+    number = sum(map(len, found.shards)) - sum(map(len, kept))
+    note = f"syncBN: {number} images are left out, so that all take equal steps"
     return Partition(kept, [*found.notes, note] if number else found.notes)
 
 

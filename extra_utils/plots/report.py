@@ -17,16 +17,8 @@ from extra_utils.run.metrics import SUMMARY_ROUNDS
 NAME = "report.html"
 COMMAND = "python main.py --config"
 SYNTHETIC = "SYNTHETIC DATA: the program made these images. No figure here is of photographs."
-ALTS = {  # by picture what is in it
-    "comparison": "Curves of the settings' global models over the rounds",
-    "accuracy": "Curves of the accuracy over the rounds: clients' local models, the global model",
-    "loss": "Curves of the loss over the rounds: clients' local models, the global model",
-    "detection": "Clients by rounds: whom the rule kept and whom it left out",
-    "class_mean": "The weight matrix, clients by classes: distance from the clients' median",
-    "partition": "Training images by client and class",
-    "confusion_matrix": "The final model's predicted classes by the true ones, in percent",
-    "samples": "Training images with the labels trained on, changed ones marked",
-}
+PICTURES = ["comparison", "accuracy", "loss", "detection", "class_mean", "partition"]
+PICTURES += ["confusion_matrix", "samples"]
 Runs = dict[str, RunData | None]  # by their names, None where nothing can be read
 
 
@@ -79,10 +71,10 @@ def write_page(folder: Path, title: str, runs: Runs, sections: dict[str, list[st
 
 
 def pictures(folder: Path, setting: str) -> Iterator[str]:
-    for name, alt in ALTS.items():
+    for name in PICTURES:
         if (path := folder / f"{name}.png").is_file():
             source = base64.b64encode(path.read_bytes()).decode()
-            yield f'<img alt="{text(alt)}. {text(setting)}" src="data:image/png;base64,{source}">'
+            yield f'<img alt="{name}. {text(setting)}" src="data:image/png;base64,{source}">'
 
 
 def table(rows: list[list[str]]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +10,7 @@ from torch import Tensor, nn
 from extra_utils.distributed_utils import Ranks, from_bits, to_bits
 
 Beat = Callable[[], None]  # a sign of life after each batch
-
-
-class Batches(Protocol):
-    """What ``evaluate`` needs of a loader."""
-
-    num_classes: int
-    num_batches: int
-
-    def batch(self, number: int) -> tuple[Tensor, Tensor]: ...
+Batches = Any  # a loader with num_classes, num_batches, and batch(number): images and labels
 
 
 @dataclass(frozen=True)
