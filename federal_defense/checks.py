@@ -37,7 +37,7 @@ def prepared_data(config: Config, places: Places, launcher: Launcher = ALONE) ->
     dataset = open_dataset(folder)
     with places.named():
         check_classes(config, dataset.info.class_names)
-        check_num_classes(config, dataset.num_classes)
+        check_num_classes(config.defense, dataset.num_classes)
         check_sizes(config, dataset.info.name, len(dataset.train), len(dataset.test))
     if notice and launcher.is_main:
         print(notice, flush=True)

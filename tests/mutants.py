@@ -53,6 +53,8 @@ MIRRORS = {  # of a module, the tests
     "federal_defense/attacks/updates.py": f"{DEFENSE}/test_collusion.py {DEFENSE}/test_attacks.py",
     "federal_defense/attacks/hiding.py": f"{DEFENSE}/test_hiding.py",
     "federal_defense/rules/compared.py": f"{DEFENSE}/rules",
+    "federal_defense/rules/before.py": f"{DEFENSE}/rules",
+    "federal_defense/rules/on_paper.py": f"{DEFENSE}/rules",
     "federal_defense/two_means.py": f"{DEFENSE}/test_two_means.py {LAYER} {RULES}",
     "federal_defense/class_mean.py": f"{DEFENSE}/test_class_mean.py",
     "federal_defense/rules/table.py": RULES,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from extra_utils.config.help import Row, parameter_rows, rows_of, summary
-from extra_utils.config.keys import AttackConfig, GivenConfig
+from extra_utils.config.keys import AttackConfig, DefenseConfig, GivenConfig
 from extra_utils.config.values import describe
 from extra_utils.run.metrics import SCHEMA, SUMMARY_ROUNDS
 from federal_defense.rules.table import TABLES
@@ -31,6 +31,7 @@ def key_tables() -> str:
     """Markdown: the keys of a config, of every attack, and of each name in a table."""
     parts = [markdown(rows_of(GivenConfig)), "Keys of every `attack`:"]
     parts.append(markdown(rows_of(AttackConfig)))
+    parts += ["Keys of every `defense`:", markdown(rows_of(DefenseConfig))]
     for title, table in TABLES.items():
         for name, function in table.items():
             parts.append(f"`{title}` `{name}`: {summary(function)}.")

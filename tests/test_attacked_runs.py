@@ -117,6 +117,19 @@ def test_attackers_that_see_the_others_send_the_same_under_the_mean_too(
     assert attackers == [(2, 1), (2, 3)]
 
 
+def test_what_stands_in_front_of_the_mean_changes_who_counts(
+    tmp_path: Path, data_path: Path
+) -> None:
+    defense = {"name": "mean", "pre": "nnm", "pre_f": 2}
+    run_dir = run_tiny(tmp_path, data_path, num_clients=5, global_epochs=1, defense=defense,
+                       eval_points=0)  # fmt: skip
+    weights = [row["weight"] for row in read_rows(run_dir, "client")]
+    assert sum(weights) == pytest.approx(1)
+    counted = [weight * 15 for weight in weights]  # in how many of five means of three it is
+    assert counted == pytest.approx([round(number) for number in counted])
+    assert len(set(map(round, counted))) > 1
+
+
 def test_scaling_without_a_factor_is_scaling_by_the_number_of_equal_clients(
     tmp_path: Path, data_path: Path
 ) -> None:

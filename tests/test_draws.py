@@ -107,6 +107,8 @@ PINNED: dict[str, tuple[Callable[[], list[int]], list[int]]] = {
     "random labels": (random_labels, [9, 5, 4, 9, 4, 7]),
     "noise": (noise, [958, 835, 436, 1118]),
     "noise of a rule": (lambda: in_round(Purpose.NOISE), [805, -139, 934]),
+    "buckets": (lambda: in_round(Purpose.BUCKETS), [-489, 618, 1142]),
+    "masks": (lambda: in_round(Purpose.MASKS), [-116, 799, -1072]),
     "shown images": (shown_images, [10, 55, 143, 25]),
     "synthetic pixels": (synthetic_pixels, [108, 0, 137, 120, 0, 155]),
     "start weights": (start_weights, [20, -42, -92, -24]),

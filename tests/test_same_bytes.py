@@ -31,7 +31,7 @@ CASES = {
             "defense": {"name": "median"},
         },
     ),
-    "attackers hide or see the others, a rule with a memory, batch norm": (
+    "attackers hide or see the others, behind nnm, with a memory, batch norm": (
         "norm",
         {
             "num_clients": 6,
@@ -40,16 +40,16 @@ CASES = {
                 {"name": "alie", "clients": [2, 4], "z": 1.5},
                 {"name": "scaling", "clients": [1], "factor": None, "start_round": 2},
             ],
-            "defense": {"name": "centered_clipping", "tau": 1.0, "steps": 2},
+            "defense": {"name": "centered_clipping", "tau": 1.0, "steps": 2, "pre": "nnm"},
         },
     ),
-    "attackers drawn in each round see the others, a rule with noise": (
+    "attackers drawn in each round see the others, behind buckets, with noise": (
         "net",
         {
             "num_clients": 7,
             "clients_per_round": 5,
             "attack": {"name": "min_sum", "fraction": 0.4, "sample_clients": "each_round"},
-            "defense": {"name": "norm_clipping", "sigma": 0.001},
+            "defense": {"name": "norm_clipping", "sigma": 0.001, "pre": "bucketing"},
         },
     ),
     "attackers see the others under the mean": (

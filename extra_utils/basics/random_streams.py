@@ -23,6 +23,8 @@ class Purpose(IntEnum):
     VALIDATION = 8
     POISON = 9
     NOISE = 10
+    BUCKETS = 11
+    MASKS = 12
 
 
 def stream(seed: int, purpose: Purpose, client: int = 0, round_index: int = 0) -> Generator:

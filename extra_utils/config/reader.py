@@ -127,10 +127,8 @@ def read_choice(
             if key not in KINDS:
                 checked[key] = check_value(places.of(key), key, value, HINTS[key])
                 continue
-            is_list = key == "attack" and isinstance(value, list) and value
-            read = [
-                _read_nested(key, o, places, tables[key]) for o in (value if is_list else [value])
-            ]
+            several = value if key == "attack" and isinstance(value, list) and value else [value]
+            read = [read_nested(key, own, places, tables[key]) for own in several]
             checked[key] = read if key == "attack" else read[0]
     return GivenConfig(**checked), places
 
@@ -172,7 +170,7 @@ def _override(values: Json, where: dict[str, str], choice: Json, tables: Tables)
         values[key] = kept | new
 
 
-def _read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:
+def read_nested(key: str, value: Any, places: Places, functions: Functions) -> Any:
     """A nested key's config from its JSON object, whose name is that of one of the functions."""
     if not isinstance(value, dict) or "name" not in value:
         raise WrongKey(key, f'got {show(value)}, must be {{"name": ...}} with its keys')

@@ -55,13 +55,11 @@ def centered_clipping(
         lengths = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", gaps, gram, gaps), 0.0))
         v = v + (np.minimum(1, tau / np.maximum(lengths, 1e-300))[:, None] * gaps).mean(axis=0)
     shares = by_samples(updates)
-    return Aggregate(
-        shares,
-        factors=v[:-1] / shares,
-        added=lambda number, block: v[-1] * last_step(number, block),
-        keeps_step=True,
-        state=state,
-    )
+
+    def added(number: int, block: Array) -> Array:
+        return v[-1] * last_step(number, block)
+
+    return Aggregate(shares, v[:-1] / shares, added=added, keeps_step=True, state=state)
 
 
 def fltrust(updates: Updates, state: State) -> Aggregate:

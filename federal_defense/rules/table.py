@@ -12,12 +12,13 @@ from typing import Any
 from extra_utils.aggregation.messages import Aggregate, Rule, State, Updates, by_samples
 from extra_utils.aggregation.server import SERVERS
 from extra_utils.basics.errors import WrongKey
-from extra_utils.config.keys import Config
+from extra_utils.config.keys import Config, DefenseConfig
 from extra_utils.config.reader import Tables
 from extra_utils.training.optimizer import OPTIMIZERS, SCHEDULES
-from federal_defense.attacks.table import ATTACKS
+from federal_defense.attacks.table import ATTACKS, edited_by
 from federal_defense.class_mean import class_mean
 from federal_defense.rules import compared, differences, output_layer
+from federal_defense.rules.before import check_pre, num_after, on_means
 
 Bound = tuple[str, Callable[[int, dict[str, Any]], bool]]  # in words, and as a test of n and keys
 
@@ -68,14 +69,26 @@ ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attacke
 }
 
 
+def looks_at_updates(config: Config) -> str:
+    """Who has to look at single updates: a rule, what is in front of it, or an attack; "" for none.
+
+    The others decide from what clients publish."""
+    defense, attacks = config.defense, [a.name for a in config.attacks if edited_by(a) == "honest"]
+    attacks = attacks if config.num_attackers else []
+    rule = "" if defense.name in ("mean", "class_mean", "oracle") else defense.name
+    if rule == "norm_clipping":  # with a length that is given a client shortens its own
+        rule = "" if defense.parameters["tau"] else "norm_clipping without tau"
+    return defense.pre or next(iter(attacks), rule)
+
+
 def check_bounds(config: Config) -> None:
     """A WrongKey with the bound where the rule's theorem does not cover the run's rounds."""
-    name, parameters, n = config.defense.name, config.defense.parameters, config.clients_per_round
-    for bound, holds in BOUNDS.get(name, []):
-        if not holds(n, parameters):
-            got = ", ".join(f"{key}={value}" for key, value in {"n": n, **parameters}.items())
-            raise WrongKey("defense", f"{name} needs {bound}, got {got}")
-    if name == "fltrust":
+    defense, n = config.defense, config.clients_per_round
+    if config.secure_aggregation and (name := looks_at_updates(config)):
+        why = f"{name} looks at single updates, which secure aggregation hides"
+        raise WrongKey("secure_aggregation", f"got true, but {why}")
+    check_n(defense, n)
+    if defense.name == "fltrust":
         trusts = "fltrust takes client 0 for the server's own, trusted one, which"
         if n < config.num_clients:
             raise WrongKey("defense", f"{trusts} sits out unless drawn: clients_per_round is {n}")
@@ -84,9 +97,19 @@ def check_bounds(config: Config) -> None:
             raise WrongKey("defense", f"{trusts} attacks here, or may be drawn to")
 
 
-def check_num_classes(config: Config, num_classes: int) -> None:
+def check_n(defense: DefenseConfig, n: int) -> None:
+    """A WrongKey where the rule's theorem, or what stands before it, does not cover n clients."""
+    check_pre(defense, n)
+    seen = {"n": num_after(defense, n), **defense.parameters}
+    for bound, holds in BOUNDS.get(defense.name, []):
+        if not holds(seen["n"], defense.parameters):
+            got = ", ".join(f"{key}={value}" for key, value in seen.items())
+            raise WrongKey("defense", f"{defense.name} needs {bound}, got {got}")
+
+
+def check_num_classes(defense: DefenseConfig, num_classes: int) -> None:
     """A WrongKey where the rule cannot work with so few classes."""
-    name, least = config.defense.name, LEAST_CLASSES.get(config.defense.name, 0)
+    name, least = defense.name, LEAST_CLASSES.get(defense.name, 0)
     if num_classes < least:
         raise WrongKey("defense", f"{name} needs at least {least} classes, got {num_classes}")
 
@@ -100,6 +123,7 @@ def warn_of_attackers(config: Config) -> str:
     return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
 
 
-def rule_of(config: Config) -> Rule:
-    """The config's rule with its parameters."""
-    return partial(DEFENSES[config.defense.name], **config.defense.parameters)
+def rule_of(defense: DefenseConfig) -> Rule:
+    """The rule with its parameters, behind what stands in front of it."""
+    rule = partial(DEFENSES[defense.name], **defense.parameters)
+    return rule if defense.pre is None else partial(on_means, rule=rule, defense=defense)

@@ -15,7 +15,7 @@ import torchvision.models
 
 from extra_utils.aggregation.flat_model import FlatModel, WeightDiff
 from extra_utils.aggregation.messages import Update
-from extra_utils.config.keys import ChoiceConfig
+from extra_utils.config.keys import DefenseConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.supervisor import start_ranks
 from federal_defense.rules.table import rule_of
@@ -29,12 +29,12 @@ CLIENTS, WORLD_SIZE = 16, 2
 
 def measure_on_rank(ranks: Ranks) -> None:
     """A whole round but for the training. All ranks call this; rank 0 prints."""
-    config = make_config(type="cifar", num_clients=CLIENTS, defense=ChoiceConfig(name="median"))
+    config = make_config(type="cifar", num_clients=CLIENTS, defense=DefenseConfig(name="median"))
     torch.manual_seed(0)
     model = torchvision.models.resnet34()
     size = 4 * len(FlatModel(model)) / MIB
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    aggregation = RuleRound(model, 0, rule_of(config), {})
+    aggregation = RuleRound(model, 0, config.clients_per_round, rule_of(config.defense), {})
     plan = make_plan(dict.fromkeys(range(CLIENTS), 100), WORLD_SIZE)
     aggregation.begin(plan)
     for client in plan.shares[ranks.rank]:

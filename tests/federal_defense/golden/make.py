@@ -72,13 +72,18 @@ def cases(size: Size) -> Iterator[Case]:
     clipping = [Call("CenteredClipping", {"tau": 30.0, "L": 3})]
     yield Case("centered_clipping", {"tau": 30.0, "steps": 3}, clipping, seed)
     yield Case("norm_clipping", {"tau": 32.0}, [Call("Clipping", {"c": 32.0}), mean], seed)
+    nnm, bucketing = Call("NNM", own), Call("Bucketing", {"s": 3})
+    for rule, call in (("mean", mean), ("median", median)):
+        yield Case(rule, {"pre": "nnm", "pre_f": f}, [nnm, call], seed)
+        yield Case(rule, {"pre": "bucketing", "pre_s": 3}, [bucketing, call], seed)
     yield Case("krum", own, krum, size.krum_seed, differs=ONE_MORE)
     yield Case("multi_krum", own, multi_krum, size.multi_krum_seed, 0.1, ONE_MORE)
     yield Case("geometric_median", {}, [Call("GeometricMedian", {})], seed, differs=THREE_STEPS)
 
 
-def called(calls: list[Call], updates: Array) -> Array:
+def called(calls: list[Call], updates: Array, seed: int) -> Array:
     """What byzfl makes of a copy: its Clipping writes into what it is given."""
+    np.random.seed(seed)  # of Bucketing's order
     found = updates.copy()
     for name, parameters in calls:
         found = getattr(byzfl, name)(**parameters)(found)
@@ -97,15 +102,20 @@ def vector(size: Size, case: Case) -> dict[str, Any]:
         "calls": case.calls,
         "differs": case.differs,
     }
-    step = called(case.calls, updates)
+    if case.calls[0].name == "Bucketing":  # of buckets of one, the numbers of the rows
+        numbers = np.arange(n, dtype=np.float64)[:, None]
+        order = called([Call("Bucketing", {"s": 1})], numbers, case.seed)
+        found["order"] = order[:, 0].astype(int).tolist()
+    step = called(case.calls, updates, case.seed)
     return found | {"step": [float(f"{value:.9e}") for value in step]}  # 10 digits
 
 
 def main() -> None:
     for size in SIZES:
         for case in cases(size):
+            front = [case.parameters["pre"]] if "pre" in case.parameters else []
             end = ["differs"] if case.differs else []
-            name = "_".join([f"n{size.n}_f{size.f}", case.rule, *end])
+            name = "_".join([f"n{size.n}_f{size.f}", *front, case.rule, *end])
             text = json.dumps(vector(size, case))
             (FOLDER / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
     both = vars(aggregators) | vars(preaggregators)

@@ -138,8 +138,8 @@ def test_lfighter_weighs_a_groups_dissimilarity_by_its_share() -> None:
 
 def test_foolsgold_remembers_earlier_rounds() -> None:
     updates = make_updates(4)
-    first = rule_of(make_config("foolsgold", 4))(updates, {})
-    second = rule_of(make_config("foolsgold", 4))(updates, first.state)
+    first = rule_of(make_config("foolsgold", 4).defense)(updates, {})
+    second = rule_of(make_config("foolsgold", 4).defense)(updates, first.state)
     layer = updates.output_layer().reshape(4, -1)
     assert np.allclose(first.state["history"], layer)
     assert np.allclose(second.state["history"], 2 * layer)

@@ -15,7 +15,7 @@ import pytest
 from extra_utils.aggregation.messages import Added, Aggregate, Array, Draw, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.random_streams import stream
-from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config
+from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
 from extra_utils.config.reader import Places
 from federal_defense.rules.differences import num_trimmed
 from federal_defense.rules.table import (
@@ -60,7 +60,7 @@ class Dense:
 
 def judge(name: str, updates: Updates, **parameters: Any) -> Aggregate:
     config = make_config(name, len(updates.samples), **parameters)
-    return rule_of(config)(updates, {})
+    return rule_of(config.defense)(updates, {})
 
 
 def make_config(name: str, n: int, **parameters: Any) -> Config:
@@ -72,7 +72,7 @@ def make_config(name: str, n: int, **parameters: Any) -> Config:
         "norm_clipping": {"tau": None},
     }
     given = {**defaults.get(name, {}), **parameters}
-    return helpers.make_config(num_clients=n, defense=ChoiceConfig(name=name, parameters=given))
+    return helpers.make_config(num_clients=n, defense=DefenseConfig(name=name, parameters=given))
 
 
 def step_of(aggregate: Aggregate, updates: Dense) -> Array:
@@ -345,9 +345,9 @@ def test_a_share_of_the_clients_is_counted_as_it_is_written() -> None:
 def test_too_few_classes_are_refused() -> None:
     config = make_config("class_mean", 10)
     with pytest.raises(ConfigError, match="class_mean needs at least 5 classes, got 4"):
-        check_num_classes(config, 4)
-    check_num_classes(config, 5)
-    check_num_classes(make_config("lfighter", 10), 2)
+        check_num_classes(config.defense, 4)
+    check_num_classes(config.defense, 5)
+    check_num_classes(make_config("lfighter", 10).defense, 2)
 
 
 @pytest.mark.parametrize(
@@ -370,5 +370,5 @@ def test_more_attackers_than_a_rule_allows_for_are_said(
     assert warn_of_attackers(replace(config, attack=[attack])) == said
     assert not warn_of_attackers(replace(config, attack=[attack], clients_per_round=5))
     assert not warn_of_attackers(
-        replace(config, defense=ChoiceConfig(name="mean"), attack=[attack])
+        replace(config, defense=DefenseConfig(name="mean"), attack=[attack])
     )
