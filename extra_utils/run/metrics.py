@@ -71,6 +71,7 @@ SCHEMA: dict[str, dict[str, tuple[Any, str]]] = {  # of each key: its values, an
         "backdoor_success_rate": (Percent | None, "stamped images taken for the backdoor's target"),
         "detection": (dict, "`precision`: flagged who attack; `recall`: attackers flagged"),
         "unchanged": (bool, "whether the rule left every client out: the model is as it was"),
+        "misreported": (list[CountOrZero] | None, "classes of which means are not as reported"),
         "bytes_per_rank": (CountOrZero, "what rank 0 put on the wire in this round"),
         "seconds": (dict, "of rank 0: `train`, `aggregate`, `evaluate`, `save`, which sum to it"),
     },
@@ -93,6 +94,15 @@ def make_row(kind: str, /, **values: Any) -> Row:
     assert values.keys() == keys, f"{kind}: {values.keys() ^ keys}"
     text = json.dumps({"kind": kind, **{key: values[key] for key in keys}})
     return json.loads(text, parse_constant=lambda _: None)  # JSON has no NaN and no Infinity
+
+
+def round_text(row: Row) -> str:
+    """A round's figures in a few words."""
+    loss = "not finite" if row["loss"] is None else f"{row['loss']:.3f}"
+    texts = [f"accuracy {row['accuracy']:.2f} %", f"loss {loss}"]
+    rates = {"source_recall": "source recall", "attack_success_rate": "attack success"}
+    texts += [f"{name} {row[key]:.1f} %" for key, name in rates.items() if row[key] is not None]
+    return "  ".join(texts)
 
 
 def append_rows(run_dir: Path, rows: list[Row]) -> None:

@@ -1,6 +1,7 @@
-"""Rank 0 writes the run down: metrics.jsonl, checkpoint.pth and model.pth."""
+"""Rank 0 shows where the run stands and writes it down: metrics.jsonl, checkpoint and model."""
 
 import statistics
+import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from extra_utils.aggregation.messages import ClientReport, RoundResult
 from extra_utils.basics.files import write_whole
+from extra_utils.basics.heartbeat import RankHeartbeat
 from extra_utils.config.keys import AttackConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import num_parameters
@@ -17,11 +19,49 @@ from extra_utils.my_dataset import Dataset
 from extra_utils.processes.launch import Job
 from extra_utils.run import metrics
 from extra_utils.run.checkpoint import Identity, checkpoint_beside, save_model
-from extra_utils.run.progress import Observer
 from extra_utils.training.evaluation import Evaluation
 from extra_utils.utils import save_class_indices
 
 PARTS = ("train", "aggregate", "evaluate", "save")  # of a round's seconds, which sum to it
+
+
+class Observer:
+    """Is told of a client's work, tells the parent that the rank lives, and on rank 0 shows it."""
+
+    def __init__(self, heartbeat: RankHeartbeat, total: int | None = None, done: int = 0) -> None:
+        """``total``: the number of rounds; without one nothing is shown."""
+        self.heartbeat = heartbeat
+        hidden = True if total is None else None  # None: where standard error is no terminal
+        self._rounds = tqdm(None, "rounds", total, unit="round", initial=done, disable=hidden)
+        self._batches = tqdm(position=1, leave=False, unit="batch", disable=hidden)
+
+    def start_client(self, round_index: int, client_id: int, num_batches: int) -> None:
+        self.heartbeat.place(round_index, client_id)
+        self._batches.set_description(f"round {round_index}, client {client_id}", refresh=False)
+        self._batches.reset(num_batches)
+        self._epoch = 0
+
+    def train_batch(self, epoch: int, loss: float) -> None:
+        self.heartbeat.beat()
+        if epoch != self._epoch:
+            self._epoch, self._total_loss, self._num_losses = epoch, 0.0, 0
+        self._total_loss += loss
+        self._num_losses += 1
+        text = f"epoch {epoch}, mean loss {self._total_loss / self._num_losses:.3f}"
+        self._batches.set_postfix_str(text, refresh=False)
+        self._batches.update()
+
+    def end_round(self, row: metrics.Row) -> None:
+        if self._rounds.disable:  # standard error is no terminal
+            place, seconds = f"{row['round']}/{self._rounds.total}", sum(row["seconds"].values())
+            print(f"round {place}  {metrics.round_text(row)}  {seconds:.1f} s", flush=True)
+        self._rounds.set_postfix_str(metrics.round_text(row), refresh=False)
+        self._rounds.update(1 if row["round"] else 0)
+        self._rounds.refresh()
+
+    def close(self) -> None:
+        self._batches.close()
+        self._rounds.close()
 
 
 class MainRecorder:
@@ -88,6 +128,7 @@ class MainRecorder:
                 backdoor_success_rate=evaluation.backdoor_success_rate,
                 detection=detection(reports, config.attackers(round_index)),
                 unchanged=bool(reports) and all(report.weight == 0 for report in reports),
+                misreported=result.misreported if result else None,
                 bytes_per_rank=self._ranks.num_bytes,
                 seconds=self._seconds,
             )
@@ -98,6 +139,10 @@ class MainRecorder:
         if row["unchanged"]:
             left_out = f"{config.defense.name} has left out every client"
             tqdm.write(f"note: round {round_index}: {left_out}, so the model stays as it was")
+        if row["misreported"]:
+            lie = "the class means that clients report are not those of what they send"
+            place = f"round {round_index}: most of all in class {row['misreported'][0]}"
+            tqdm.write(f"warning: {place} {lie}; who lies, the sum does not tell", file=sys.stderr)
         self.observer.end_round(row)
 
     def lap(self, part: str) -> None:

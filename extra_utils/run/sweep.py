@@ -24,7 +24,6 @@ from extra_utils.processes.child import available_cores, side_by_side
 from extra_utils.processes.launch import hint
 from extra_utils.run import metrics
 from extra_utils.run.folder import is_finished, staying, with_absolute_paths
-from extra_utils.run.progress import round_text
 
 Check = Callable[[GivenConfig, Places], Config]
 Prepare = Callable[[Config, Places], Path]
@@ -105,7 +104,7 @@ def carry_out_all(sweep: Sweep, runs: list[Planned], folder: Path, carry_out: Ru
                     failures[ended.name] = said or f"ended with exit status {ended.status}"
                     shown = f"failed: {failures[ended.name]}"
                 else:
-                    shown = round_text(metrics.read_metrics(folder / ended.name)[0][-1])
+                    shown = metrics.round_text(metrics.read_metrics(folder / ended.name)[0][-1])
                 tqdm.write(printable(f"run {number}/{len(runs)}  {ended.name}  {shown}"))
                 bar.update()
     except KeyboardInterrupt:

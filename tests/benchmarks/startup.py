@@ -17,7 +17,7 @@ from tests.helpers import ROOT
 
 FIRST_STEP = """
 import sys, time
-from extra_utils.run.progress import Observer
+from extra_utils.run.recorder import Observer
 plain = Observer.train_batch
 def train_batch(self, epoch, loss):
     plain(self, epoch, loss)

@@ -9,7 +9,8 @@ import time
 import pytest
 
 from extra_utils.basics.heartbeat import RankHeartbeat
-from extra_utils.run.progress import Observer, round_text
+from extra_utils.run.metrics import round_text
+from extra_utils.run.recorder import Observer
 
 FIGURES = {"accuracy": 12.5, "loss": 2.25, "source_recall": None, "attack_success_rate": 7.0}
 ROW = {"round": 1, **FIGURES, "seconds": {"train": 1.0, "save": 0.5}}
@@ -29,7 +30,7 @@ def train_a_client(observer: Observer) -> None:
     for epoch, loss in ((1, 9.0), (1, 2.0), (2, 1.0), (2, 0.5)):
         time.sleep(0.11)  # a bar is drawn again after a tenth of a second
         observer.train_batch(epoch, loss)
-    observer.eval_batch()
+    observer.heartbeat.beat()
 
 
 def show_a_round(progress: Observer) -> None:
