@@ -18,14 +18,14 @@ from extra_utils.basics.random_streams import Purpose, stream, torch_seed
 from extra_utils.config.keys import Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.my_dataset import Dataset, Images, Labels
-from extra_utils.run.progress import Observer
+from extra_utils.run.recorder import Observer
 from extra_utils.training.evaluation import Evaluation, evaluate
 from extra_utils.training.optimizer import Moment, Optimizer, learning_rate, new_optimizer
 from extra_utils.utils import pick_samples
 from federal_defense.attacks import table as attacks
 from federal_defense.attacks.hiding import HIDE, Disguise
 from federal_defense.attacks.labels import Poisoned
-from federal_defense.rules.table import rule_of
+from federal_defense.rules.table import looks_at_updates, rule_of
 from get_weight_matrix import RoundSum, RuleRound, class_means
 from my_data_loader import TestLoader, TrainLoader, choose_eval_images, make_shards, share_out
 
@@ -64,13 +64,15 @@ class Client:
                     loss = fmean(losses[points[-1].step if points else 0 :])
                     accuracy = self.model_eval(local_model).accuracy
                     points.append(Point(epoch + 1, len(losses), loss, accuracy))
-        diff = WeightDiff(local_model, model)
+        diff, reported = WeightDiff(local_model, model), None
         for hide, loader in self.hides:  # it looks like a copy of itself with true labels
             honest = Client(self.client_id, self.config, loader, None, self.observer)
-            hide(local_model, model, honest.local_train(model, round_index), loader.epoch(draws))
+            copied = honest.local_train(model, round_index)
+            told = hide(local_model, model, copied, loader.epoch(draws))
+            reported = reported if told is None else told  # None: its model's own
         for edit in self.edits:
             diff.edit(edit)
-        means, loss = class_means(local_model), fmean(losses)
+        means, loss = class_means(local_model) if reported is None else reported, fmean(losses)
         size, edited = self.train_loader.num_samples, self.train_loader.edited_labels
         return Update(self.client_id, size, diff, means, loss, points, edited)
 
@@ -78,7 +80,7 @@ class Client:
         """The model on this client's test images."""
         assert self.eval_loader is not None
         numbers = range(self.eval_loader.num_batches)
-        return evaluate(model, self.eval_loader, numbers, self.observer.eval_batch)
+        return evaluate(model, self.eval_loader, numbers, self.observer.heartbeat.beat)
 
 
 class Clients:
@@ -94,11 +96,9 @@ class Clients:
         # the most that a client draws in a round: one for each batch, at most
         longest = max(len(shard) for shard in self._shards)
         self.num_points = len(point_steps(config, -(-longest // config.batch_size)))
-        self._aggregation: RoundSum | RuleRound
-        if config.defense.name == "mean" and not attacks.sees_honest(config):
-            self._aggregation = RoundSum(model, self.num_points, config.clients_per_round)
-        else:
-            self._aggregation = RuleRound(model, self.num_points, rule_of(config), state)
+        kind, defense = RuleRound if looks_at_updates(config) else RoundSum, config.defense
+        rule = None if kind is RoundSum and defense.name == "mean" else rule_of(defense)
+        self._aggregation = kind(model, self.num_points, config.clients_per_round, rule, state)
 
     def class_counts(self) -> list[list[int]]:
         """Images of each client, by class."""
@@ -115,15 +115,15 @@ class Clients:
         samples = {client_id: len(self._shards[client_id]) for client_id in drawn.tolist()}
         shares = share_out(samples, world_size, num_clients)
         attackers = config.attackers(round_index)
-        key = attacks.size_key(config) if attackers else ""
         together = attacks.collusions(config, round_index)
         draw = partial(stream, config.seed, round_index=round_index)
-        return RoundPlan(samples, shares, attackers, num_clients, key, together, draw)
+        masked = (config.neighbours or num_clients) if config.secure_aggregation else 0
+        return RoundPlan(samples, shares, attackers, num_clients, together, draw, masked)
 
-    def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum | RuleRound:
+    def train_share(self, ranks: Ranks, model: nn.Module, round_index: int) -> RoundSum:
         """Trains this rank's share of the round's clients, one after the other."""
         plan = self.plan(round_index, ranks.world_size)
-        self._aggregation.begin(plan)
+        self._aggregation.begin(plan, ranks.heartbeat.beat)
         ranks.heartbeat.place(round_index)
         for client_id in plan.shares[ranks.rank]:
             client = self.make(client_id, round_index, plan.samples)
@@ -175,9 +175,8 @@ def sample_rows(config: Config, dataset: Dataset) -> dict[str, tuple[Images, Lab
     rows = {}
     for client_id in sorted(list(order)[:SAMPLED_CLIENTS]):
         true = dataset.train.labels[shards[client_id]]
-        poisoned = attacks.poison(
-            true, config, dataset.num_classes, client_id, last.get(client_id, 1)
-        )
+        who = config, dataset.num_classes, client_id, last.get(client_id, 1)
+        poisoned = attacks.poison(true, *who)
         chosen = pick_samples(true, poisoned.labels, generator)
         images = poisoned.stamped(dataset.train.images[shards[client_id][chosen]], chosen)
         rows[f"client {client_id}"] = (images, true[chosen], poisoned.labels[chosen])

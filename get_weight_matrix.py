@@ -4,28 +4,19 @@ The weighted mean of the differences is summed as integers, so that it does not 
 processes add it up, nor in which order.
 """
 
-from collections.abc import Iterator
-from itertools import zip_longest
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from extra_utils.aggregation.flat_model import BLOCK, FIXED_POINT, FlatModel, to_fixed_point
-from extra_utils.aggregation.messages import (
-    Added,
-    Aggregate,
-    Array,
-    Collusion,
-    HonestUpdates,
-    RoundPlan,
-    RoundResult,
-    Rule,
-    Update,
-)
+from extra_utils.aggregation.kept_updates import KeptUpdates, Published
+from extra_utils.aggregation.masks import mask, masks_of
+from extra_utils.aggregation.messages import Aggregate, RoundPlan, RoundResult, Rule, State, Update
 from extra_utils.aggregation.reports import ReportRows, report_sizes
-from extra_utils.distributed_utils import Ranks, from_bits, to_bits
+from extra_utils.distributed_utils import Ranks
 from extra_utils.model import last_linear
 
 
@@ -38,76 +29,126 @@ def class_means(model: nn.Module) -> Tensor:
 
 
 class RoundSum:
-    """How updates become one without a rule: each is added to a sum and forgotten.
+    """How updates become one where nobody looks at a single one: each is added to a sum.
 
-    Its memory is used again in each round, and does not grow with the number of clients but for a
-    short row of each client of a round."""
+    Without a rule it is forgotten then; a rule that decides from class means alone has its verdict
+    first. The memory is used again in each round and does not grow with the number of clients, but
+    for a short row of each client of a round and, with a rule, this rank's local models."""
 
-    def __init__(self, model: nn.Module, num_points: int, clients_per_round: int) -> None:
-        """``num_points``: the most that a client draws in a round."""
-        values = FlatModel(model)
-        self._sizes = report_sizes(values, num_points)
-        num_rest = clients_per_round * sum(self._sizes)
-        self._packed = torch.empty(len(values) + num_rest, dtype=torch.int64)
-        self._sum, self._rest = torch.split(self._packed, [len(values), num_rest])  # [P], reports
-        self._pieces = values.cut(self._sum)
+    def __init__(
+        self,
+        model: nn.Module,
+        num_points: int,
+        clients_per_round: int,
+        rule: Rule | None = None,
+        state: State | None = None,
+    ) -> None:
+        """``model``: the global one. ``num_points``: the most that a client draws in a round."""
+        self._model, self._rule, self._state = FlatModel(model), rule, state or {}
+        self._sizes = report_sizes(self._model, num_points)
+        size, num_rest = len(self._model), clients_per_round * sum(self._sizes)
+        self._packed = torch.empty(size + num_rest, dtype=torch.int64)
+        self._sum, self._rest = torch.split(self._packed, [size, num_rest])  # [P], reports
+        self._pieces = self._model.cut(self._sum)
 
-    def begin(self, plan: RoundPlan) -> None:
-        """A new round, of which this rank will add its share."""
-        total = sum(plan.samples.values())
-        self._weights = {client_id: size / total for client_id, size in plan.samples.items()}
-        self._plan, self._reports = plan, ReportRows(self._rest, plan, self._sizes)
+    def begin(self, plan: RoundPlan, beat: Callable[[], None] = lambda: None) -> None:
+        """A new round, of which this rank will add its share; ``beat`` is called at each step."""
+        self._plan, self._beat = plan, beat
+        self._reports = ReportRows(self._rest, plan, self._sizes)
+        self._own: list[Update] = []
         self._is_empty = True
+        self._decide(Aggregate(np.array(list(plan.samples.values())) / sum(plan.samples.values())))
+
+    def _decide(self, aggregate: Aggregate) -> None:
+        """Who is to send with which weight, masked with whom."""
+        self._aggregate, clients = aggregate, list(self._plan.samples)
+        factors = np.broadcast_to(aggregate.factors, len(clients)).tolist()
+        pairs = zip(aggregate.weights.tolist(), factors, strict=True)
+        self._weights = {c: pair for c, pair in zip(clients, pairs, strict=True) if pair[0]}
+        self._masks = masks_of(list(self._weights), self._plan)
 
     def add(self, update: Update) -> None:
         """Raises ClientFailed where a difference is not finite or too large for the sum."""
-        for part, piece in zip(self._pieces, checked_pieces(update, self._plan), strict=True):
-            fixed = to_fixed_point(piece, self._weights[update.client_id])
-            if self._is_empty:
-                part.copy_(fixed)
-            else:
-                part.add_(fixed.long())
-        self._is_empty = False
         self._reports.put(update)
+        pieces = checked_pieces(update, self._plan)
+        if self._rule is None:
+            self._send(update.client_id, pieces)
+            return
+        for _ in pieces:
+            pass
+        self._own.append(update)
+
+    def _send(self, client_id: int, pieces: Iterator[Tensor]) -> None:
+        """Adds the client's weighted difference in whole numbers, behind its masks if it has any:
+        the message [P] that a server would be sent."""
+        (weight, factor), masks, place = self._weights[client_id], self._masks(client_id), 0
+        for part, piece in zip(self._pieces, pieces, strict=True):
+            is_scored = place < self._model.num_scored
+            fixed = to_fixed_point(piece, weight * factor if is_scored else weight)
+            message = mask(fixed.long(), masks) if masks else fixed
+            self._beat()
+            if self._is_empty:
+                part.copy_(message)
+            else:
+                part.add_(message.long())
+            place += len(part)
+        self._is_empty = False
 
     def reduce(self, ranks: Ranks) -> RoundResult:
         """One packed all_reduce of all that the ranks have added, into memory that the next round
-        uses again. All ranks call this."""
+        uses again; before a rule's verdict one of the reports. All ranks call this."""
+        if self._rule is not None:
+            ranks.all_reduce(self._reports.rows)
+            means = self._reports.columns()[1].numpy()
+            published: Any = Published(self._plan, means, self._own)  # and no more to look at
+            self._decide(self._rule(published, self._state))
+            for update in self._own:
+                if update.client_id in self._weights:
+                    self._send(update.client_id, update.diff.pieces())
+            self._own.clear()
         if self._is_empty:
             self._sum.zero_()
-        ranks.all_reduce(self._packed)
-        shares = Aggregate(np.array(list(self._weights.values())))
-        return RoundResult(self._sum, self._reports.counters(), self._reports.reports(shares))
+        if ranks.is_main:
+            self._add_noise()
+        ranks.all_reduce(self._packed if self._rule is None else self._sum)
+        self._state, reports = self._aggregate.state, self._reports.reports(self._aggregate)
+        counters = self._reports.counters() if self._weights else self._model.counters
+        return RoundResult(self._sum, counters, reports, self._state, self._misreported())
+
+    def _add_noise(self) -> None:
+        """What the rule adds to the sum, block by block of the scored values."""
+        if (added := self._aggregate.added) is not None:
+            for number, part in enumerate(torch.split(self._sum[: self._model.num_scored], BLOCK)):
+                values = torch.from_numpy(added(number, np.empty((0, BLOCK))))[: len(part)]
+                part.add_(to_fixed_point(values, 1.0).long())
+
+    def _misreported(self) -> list[int] | None:
+        """The classes of which the reported class means are not those of the sum, the worst first.
+
+        The sum's rows are exact; each value was rounded once, and the reported means as floats."""
+        if not isinstance(self._aggregate.factors, float):
+            return None  # a client shortens its own by what it alone knows
+        model, means = self._model, self._reports.columns()[1]  # [n, C]
+        width, weights = model.layer_shape[1], torch.from_numpy(self._aggregate.weights)
+        old = model.layer() * FIXED_POINT  # [C, h + 1]
+        values = self._sum[model.num_scored - model.layer_size : model.num_scored]
+        moved = model.as_layer(values[None].double())[0]
+        told = weights @ means * width * FIXED_POINT - weights.sum() * old.sum(dim=1)  # [C]
+        # twice what rounding the values can do, and what rounding long sums of floats does
+        unit = len(means) * (width + 1) + 1e-12 * (old.abs() + moved.abs()).sum(dim=1)
+        off = (moved.sum(dim=1) - told).abs() / unit
+        worst = off.argsort(descending=True).tolist() if self._weights else []
+        return [number for number in worst if off[number] > 1]
 
 
-class RuleRound:
-    """How updates become one by a rule that looks at each: they are kept until all are there."""
-
-    def __init__(
-        self, model: nn.Module, num_points: int, rule: Rule, state: dict[str, Array]
-    ) -> None:
-        """``model`` is the global one, read where it lies; ``state`` what the rule remembers."""
-        self._model, self._rule, self._state = FlatModel(model), rule, state
-        self._sizes = report_sizes(self._model, num_points)
-
-    def begin(self, plan: RoundPlan) -> None:
-        """A new round, of which this rank will add its share."""
-        self._plan = plan
-        self._kept: dict[int, Tensor] = {}  # by client, the local model's blocks
-        memory = torch.empty(len(plan.samples) * sum(self._sizes), dtype=torch.int64)
-        self._reports = ReportRows(memory, plan, self._sizes)
-
-    def add(self, update: Update) -> None:
-        """Keeps the client's weights. Raises ClientFailed as the sum does."""
-        for _ in checked_pieces(update, self._plan):
-            pass
-        self._kept[update.client_id] = update.diff.local.to_blocks()
-        self._reports.put(update)
+class RuleRound(RoundSum):
+    """The same by a rule that looks at each update: they are exchanged once all are there."""
 
     def reduce(self, ranks: Ranks) -> RoundResult:
         """Asks the rule; where it leaves nobody, all stays as it is. All ranks call this."""
+        assert self._rule is not None
         ranks.all_reduce(self._reports.rows)
-        own = map(self._kept.pop, self._plan.shares[ranks.rank])
+        own = (self._own.pop(0).diff.local.to_blocks() for _ in self._plan.shares[ranks.rank])
         means = self._reports.columns()[1].numpy()  # the rows themselves, not a copy
         updates = KeptUpdates(ranks, self._plan, self._model, own, means)
         for collusion in self._plan.collusions:
@@ -121,118 +162,6 @@ class RuleRound:
             self._state["step"] = total[: self._model.num_scored].numpy() / FIXED_POINT
         counters = self._reports.counters() if aggregate.weights.any() else self._model.counters
         return RoundResult(total, counters, reports, self._state)
-
-
-class KeptUpdates:
-    """A round's updates as a rule sees them (``Updates``). All ranks ask for the same things.
-
-    Each rank works on all clients' values of its own slice. A slice is whole blocks, and a block is
-    always the same array, clients in ascending order; so the result has the same bytes for any
-    number of ranks. A rank holds max(own clients, all clients / ranks) x values and a little more.
-    """
-
-    def __init__(
-        self, ranks: Ranks, plan: RoundPlan, model: FlatModel, own: Iterator[Tensor], means: Array
-    ) -> None:
-        """``model``: the global one. ``own``: the local models' blocks, in the order of this rank's
-        share. Each is let go once it is sent, so that memory does not grow while slices come in;
-        nobody else may hold it. ``means``: all clients' class means. All ranks call this."""
-        self._ranks, self._plan, self._model, self.draw = ranks, plan, model, plan.draw
-        self.client_ids, self.num_clients = list(plan.samples), plan.num_clients
-        self.samples: Array = np.array(list(plan.samples.values()), dtype=np.float64)
-        self.class_means = means
-        self.is_attacker: NDArray[np.bool_] = np.isin(self.client_ids, list(plan.attackers))
-        ends = np.arange(ranks.world_size + 1) * model.num_blocks // ranks.world_size
-        self._mine = range(ends[ranks.rank], ends[ranks.rank + 1])
-        self._old = model.to_blocks()[self._mine.start : self._mine.stop]
-        self._slices = self._exchange(own, plan.shares, np.diff(ends) * BLOCK)
-
-    def _exchange(
-        self, own: Iterator[Tensor], shares: list[list[int]], sizes: NDArray[np.int64]
-    ) -> dict[int, Tensor]:
-        """Each client's values [mine, BLOCK] of this rank's slice; ``sizes`` are all ranks'."""
-        rank = self._ranks.rank
-        slices: dict[int, Tensor] = {}
-        for turn in zip_longest(*shares):  # a client of each rank, None where it has no more
-            clients = [client for client in turn if client is not None]
-            sends = np.array([client is not None for client in turn])
-            blocks = next(own) if sends[rank] else torch.empty(0)
-            received = torch.empty(len(clients), len(self._mine), BLOCK)
-            sent, taken = (sends[rank] * sizes).tolist(), (sends * sizes[rank]).tolist()
-            self._ranks.all_to_all(blocks.flatten(), sent, received.flatten(), taken)
-            slices.update(zip(clients, received, strict=True))
-        return slices
-
-    def collude(self, collusion: Collusion) -> None:
-        """Lets the attack's clients send what it makes of the honest differences, with the class
-        means of that; running statistics stay, and all where nobody is honest. Raises ClientFailed
-        as the sum does. All ranks call this."""
-        clients = [client for client in self.client_ids if client in collusion.clients]
-        honest = HonestUpdates(self, len(clients))
-        if not clients or not honest.is_honest.any():
-            return
-        make = collusion.attack(honest)
-        for number, block in self._blocks(0, self._model.scored_blocks):
-            values = torch.from_numpy(make(block.numpy()[honest.is_honest]))
-            self._plan.check(clients[0], values)
-            place = number - self._mine.start
-            for client in clients:
-                self._slices[client][place] = values + self._old[place]
-        sent = self._model.layer().numpy() + self.output_layer()  # [n, C, h + 1]
-        chosen = np.isin(self.client_ids, clients)
-        self.class_means[chosen] = sent[chosen].sum(axis=2) / self._model.layer_shape[1]
-
-    def gram(self, added: Added | None = None) -> Array:
-        """Inner products [n, n] of all scored differences; blocks are added in their order."""
-        n = len(self.client_ids) + (added is not None)
-        grams = torch.zeros(self._model.scored_blocks, n, n, dtype=torch.int64)
-        for number, block in self._blocks(0, len(grams)):
-            if added is not None:
-                block = torch.cat([block, torch.from_numpy(added(number, block.numpy()))[None]])
-            grams[number] = to_bits(block @ block.T)
-        self._ranks.all_reduce(grams)
-        return sum(from_bits(grams).numpy(), start=np.zeros((n, n)))
-
-    def output_layer(self) -> Array:
-        """The last layer's differences [n, C, h + 1]; the bias is 0 where there is none."""
-        model = self._model  # its last layer stands last
-        first = (model.num_scored - model.layer_size) // BLOCK
-        rows = torch.zeros(len(self.client_ids), model.scored_blocks - first, BLOCK).double()
-        for number, block in self._blocks(first, model.scored_blocks):
-            rows[:, number - first] = block
-        scored = rows.flatten(1)[:, : model.num_scored - first * BLOCK]
-        bits = to_bits(scored[:, -model.layer_size :])
-        self._ranks.all_reduce(bits)
-        return model.as_layer(from_bits(bits)).numpy()
-
-    def step(self, aggregate: Aggregate) -> Tensor:
-        """The step that the rule has decided on, [blocks, BLOCK] int64, 0 outside of this rank's
-        slice. A weighted mean is a sum of integers, as without a rule: whoever leaves nobody out
-        gets the same bytes."""
-        weights = torch.from_numpy(aggregate.weights)[:, None]  # [n, 1]
-        scored_weights = torch.from_numpy(aggregate.weights * aggregate.factors)[:, None]
-        step = torch.zeros(self._model.num_blocks, BLOCK, dtype=torch.int64)
-        for number, block in self._blocks(0, len(step)):
-            if number >= self._model.scored_blocks:
-                fixed = to_fixed_point(block, weights)
-            elif aggregate.per_coordinate is None:
-                fixed = to_fixed_point(block, scored_weights)
-            else:
-                values = aggregate.per_coordinate(block.numpy())
-                fixed = to_fixed_point(torch.from_numpy(values)[None], 1.0)
-            step[number] = fixed.long().sum(dim=0)
-            if aggregate.added is not None and number < self._model.scored_blocks:
-                values = aggregate.added(number, block.numpy())
-                step[number] += to_fixed_point(torch.from_numpy(values), 1.0).long()
-        return step
-
-    def _blocks(self, first: int, stop: int) -> Iterator[tuple[int, Tensor]]:
-        """This rank's of these blocks: number, differences [n, BLOCK] in float64."""
-        for number in range(max(first, self._mine.start), min(stop, self._mine.stop)):
-            place = number - self._mine.start
-            values = [self._slices[client][place].double() for client in self.client_ids]
-            yield number, torch.stack(values).sub_(self._old[place].double())
-            self._ranks.heartbeat.beat()
 
 
 def checked_pieces(update: Update, plan: RoundPlan) -> Iterator[Tensor]:

@@ -1,8 +1,9 @@
-"""One config on one to four processes, each in a folder of its own, without pictures."""
+"""One config on one to four processes, or with other options, each in a folder of its own."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -25,14 +26,19 @@ class NormNet(nn.Module):
         return logits
 
 
-def run_all(model: str, config: str, folder: str) -> None:
-    """``model``: "norm" for the one above, else the config's."""
+def run_all(model: str, config: str, folder: str, *runs: str) -> None:
+    """``model``: "norm" for the one above, else the config's. ``runs``: a folder's name and its
+    options, with spaces between; without pictures. A folder that is there is gone on with."""
     if model == "norm":
         extra_utils.model.OWN_MODELS["net"] = NormNet  # type: ignore[assignment]
     main.draw = lambda *_: None
-    for world_size in (1, 2, 3, 4):
-        options = [f"--config={config}", f"--run_dir={folder}/on{world_size}"]
-        assert main.main([*options, f"--world_size={world_size}"]) == 0
+    for run in runs or [f"on{size} --world_size={size}" for size in (1, 2, 3, 4)]:
+        name, *options = run.split()
+        run_dir = Path(folder, name)
+        if run_dir.exists():
+            assert main.main([f"--resume={run_dir}", *options]) == 0
+        else:
+            assert main.main([f"--config={config}", f"--run_dir={run_dir}", *options]) == 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import Net, build_model
 from extra_utils.my_dataset import Dataset
-from extra_utils.run.progress import Observer
+from extra_utils.run.recorder import Observer
 from extra_utils.training.optimizer import Moment, learning_rate
 from federal_defense.attacks.labels import Poisoned
 from get_weight_matrix import class_means

@@ -44,7 +44,7 @@ def aggregate_with_all_rules(ranks: Ranks) -> dict[str, Any]:
         torch.manual_seed(0)
         model = Small()
         rows = [torch.randn(len(FlatModel(model))) for _ in samples]
-        aggregation = RuleRound(model, 0, rule_of(make_config(name, 7)), {})
+        aggregation = RuleRound(model, 0, 7, rule_of(make_config(name, 7).defense), {})
         aggregation.begin(plan)
         for client in plan.shares[ranks.rank]:
             local = Small()
@@ -73,7 +73,7 @@ def look_at_updates(ranks: Ranks) -> dict[str, Any]:
     """What a rule is given of three clients, and the same from their models themselves."""
     torch.manual_seed(0)
     model, locals_, spy = Small(), [Small() for _ in range(3)], Spy()
-    aggregation = RuleRound(model, 0, spy, {})
+    aggregation = RuleRound(model, 0, 3, spy, {})
     plan = make_plan(dict.fromkeys(range(3), 4), ranks.world_size)
     aggregation.begin(plan)
     for client in plan.shares[ranks.rank]:
@@ -140,8 +140,8 @@ def clip_twice(ranks: Ranks) -> list[Any]:
     """Two rounds of centered clipping, of which the second begins where the first ended."""
     torch.manual_seed(0)
     model, locals_ = Small(), [Small() for _ in range(3)]
-    rule = rule_of(make_config("centered_clipping", 3, tau=0.5))
-    aggregation = RuleRound(model, 0, rule, {})
+    rule = rule_of(make_config("centered_clipping", 3, tau=0.5).defense)
+    aggregation = RuleRound(model, 0, 3, rule, {})
     found: list[Any] = []
     for _ in range(2):
         plan = make_plan(dict.fromkeys(range(3), 4), ranks.world_size)

@@ -215,7 +215,6 @@ def test_without_a_config_the_main_job_runs_wherever_one_is(
 def test_the_first_row_keeps_the_warnings_and_what_the_run_was_made_with(
     finished_run: Path, tmp_path: Path
 ) -> None:
-    """But not the advice on cores, since the row is the same on any number of processes."""
     config, run_dir = f"--config={finished_run / 'config.json'}", tmp_path / "r"
     options = ["--image_size=32", "--attack.start_round=9", "--global_epochs=1"]
     done = run_main(config, f"--run_dir={run_dir}", *options)

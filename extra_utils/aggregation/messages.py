@@ -3,7 +3,6 @@
 Without torch, so that rules load at once.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -59,9 +58,9 @@ class RoundPlan(NamedTuple):
     shares: list[list[int]]  # each rank's clients
     attackers: set[int]
     num_clients: int  # of the whole run
-    attack_key: str = ""  # of how large the attackers make their differences; "" if they do not
     collusions: Sequence[Collusion] = ()
     draw: Draw = partial(stream, 0)
+    neighbours: int = 0  # with how many others a client shares masks; 0 without them
 
     def check(self, client_id: int, piece: "Tensor") -> None:
         """Raises ClientFailed where a piece of this client's difference does not go into the sum:
@@ -70,12 +69,9 @@ class RoundPlan(NamedTuple):
         largest = max(-low.item(), high.item())
         if largest < LARGEST_DIFF:  # NaN is not less than anything
             return
-        is_attack = self.attack_key and client_id in self.attackers and math.isfinite(largest)
-        what = "'s attack is too large" if is_attack else " diverged"
-        keys = filter(None, ["" if is_attack else "lr", self.attack_key])
+        what = "lr, or a weaker attack," if self.attackers else "lr"
         limit = f"a weight difference is {largest}, must be below {LARGEST_DIFF:.0f}"
-        may_help = f"a smaller {' or '.join(keys)} may help"
-        raise ClientFailed(f"client {client_id}{what}: {limit}; {may_help}")
+        raise ClientFailed(f"client {client_id} diverged: {limit}; a smaller {what} may help")
 
 
 @dataclass(frozen=True)
@@ -167,6 +163,7 @@ class RoundResult:
     counters: "Tensor"  # [K] int64, the largest of the clients'
     reports: list[ClientReport]  # by client
     rule: State = field(default_factory=dict)  # what the rule remembers, and the server
+    misreported: list[int] | None = None  # classes of which means lie; None: not compared
 
 
 def by_samples(updates: Updates) -> Array:

@@ -42,10 +42,24 @@ class AttackConfig(ChoiceConfig):
     """from the first on, each how manieth round is attacked (null: each)"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class DefenseConfig(ChoiceConfig):
+    """The key `defense`: the rule, and what is done to the differences before it sees them."""
+
+    pre: Literal["nnm", "bucketing"] | None = None
+    """in front of the rule: "nnm", each difference becomes the mean of its nearest; "bucketing",
+    several at a time become their mean, in an order drawn from the seed (null: nothing)"""
+    pre_f: CountOrZero = 1
+    """`nnm`: how many attackers are assumed; n - f are near, itself included"""
+    pre_s: Count = 2
+    """`bucketing`: how many become one"""
+
+
 STEPS = ("optimizer", "schedule", "server")  # keys of an unused choice are warned of
 KINDS: dict[str, type] = {
     "attack": AttackConfig,
-    **dict.fromkeys(("defense", *STEPS), ChoiceConfig),
+    "defense": DefenseConfig,
+    **dict.fromkeys(STEPS, ChoiceConfig),
 }
 
 
@@ -133,8 +147,12 @@ class GivenConfig:
     attack: list[AttackConfig] | None = None
     """null, or {"name": ..., "clients": [...], "start_round": ..., parameters of that attack}; or
     a list of these: labels are edited in its order, then differences in it"""
-    defense: ChoiceConfig = ChoiceConfig(name="mean")
+    defense: DefenseConfig = DefenseConfig(name="mean")
     """{"name": ..., parameters of that rule}: how the clients' updates become one"""
+    secure_aggregation: bool = False
+    """clients mask what they send, so that nobody can look into an update; changes no figure"""
+    neighbours: Count | None = None
+    """`secure_aggregation`: each client shares masks with so many others, even (null: with all)"""
     seed: CountOrZero = 0
     """root of every random draw"""
     threads_per_process: Annotated[int, Range(1, 256)] = 1
@@ -204,4 +222,6 @@ def to_json(value: Any) -> Any:
         return flat
     if flat.get("fraction") is not None:
         del flat["clients"]  # of the two one is given
+    if "pre" in flat and flat["pre"] is None:
+        del flat["pre_f"], flat["pre_s"]
     return {k: v for k, v in (flat | flat.pop("parameters")).items() if v is not None}

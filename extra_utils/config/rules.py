@@ -1,7 +1,7 @@
 """Defaults that depend on other keys, what must hold between keys, and what has no effect."""
 
 from extra_utils.basics.errors import WrongKey, show
-from extra_utils.config.keys import AttackConfig, Config, GivenConfig
+from extra_utils.config.keys import AttackConfig, Config, DefenseConfig, GivenConfig
 from extra_utils.config.reader import Places
 
 LONGEST_NAME = 100
@@ -47,6 +47,11 @@ def check_rules(config: Config) -> None:
         got = f"got true with {clients} clients, {drawn} of them a round, on {processes} processes"
         right = "must be one client for each process every round, since all step together"
         raise WrongKey("syncBN", f"{got}; {right}")
+    if config.secure_aggregation and (config.neighbours or 0) % 2:
+        text = f"got {config.neighbours}, must be even, half on each side of a client on the ring"
+        raise WrongKey("neighbours", text)
+    if config.secure_aggregation and drawn < 2:
+        raise WrongKey("secure_aggregation", "got true with 1 client a round, whose sum is its own")
     for attack in config.attacks:
         _check_attack(attack, clients)
 
@@ -96,6 +101,7 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     flat = "with one local epoch the rate stays at lr" if is_short else f"schedule is {schedule}"
     never = f"{'your own' if is_own else 'synthetic'} images are never fetched nor replaced"
     idle = {
+        "neighbours": (not config.secure_aggregation, "secure_aggregation is false"),
         "coarse_labels": (config.type != "cifar100", "the data set is not cifar100"),
         "alpha": (config.partition not in ("dirichlet", "quantity"), dealt),
         "shards_per_client": (config.partition != "shards", dealt),
@@ -114,6 +120,10 @@ def idle_keys(config: Config, places: Places) -> list[str]:
     } | places.idle
     if config.optimizer.parameters.get("nesterov") and not config.optimizer.parameters["momentum"]:
         found["optimizer.nesterov"] = "optimizer.momentum is 0"
+    for key, pre in (("pre_f", "nnm"), ("pre_s", "bucketing")):
+        own, usual = getattr(config.defense, key), getattr(DefenseConfig, key)
+        if own != usual and config.defense.pre != pre:
+            found[f"defense.{key}"] = f"pre is {show(config.defense.pre)}"
     for attack in config.attacks:
         found |= _idle_of_attack(attack, config.num_clients)
     texts = {key: f"has no effect here: {reason}" for key, reason in found.items()}

@@ -92,7 +92,8 @@ def first_change(old: Any, new: Any, key: str = "") -> str | None:
         inner = f"{key}." if key else ""
         changes = (first_change(old.get(k), new.get(k), inner + k) for k in old | new)
         return next(filter(None, changes), None)
-    return None if old == new else f"{key}: was {show(old)}, is {show(new)}"
+    is_new_switch = old is None and new is False  # which the version before did not have
+    return None if old == new or is_new_switch else f"{key}: was {show(old)}, is {show(new)}"
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:

@@ -1,4 +1,2 @@
-"""Attacks.
-
-May import: basics, config, aggregation, model, my_dataset, two_means, get_weight_matrix.
-"""
+"""Attacks. May import: basics, config, aggregation, model, my_dataset, two_means,
+get_weight_matrix."""

@@ -1,7 +1,8 @@
 """How an attacker hides what it has learned: it trains an honest copy as well, and looks like it.
 
-Each is a function of its own local model [P], which it changes, the global model, the update of its
-honest copy, and its training images. Source: this project.
+Each is a function of its own local model [P], which it may change, the global model, the update of
+its honest copy, and its training images; it gives the class means to report where they are not the
+model's own. Source: this project.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ from federal_defense.attacks.labels import Hidden
 from get_weight_matrix import class_means
 
 Batches = Iterable[tuple[Tensor, Tensor]]  # images [B, C, H, W], labels [B]
-Disguise = Callable[[nn.Module, nn.Module, Update, Batches], None]
+Disguise = Callable[[nn.Module, nn.Module, Update, Batches], Tensor | None]
 
 
 def as_class_means(local: nn.Module, model: nn.Module, honest: Update, own: Batches) -> None:  # noqa: ARG001
@@ -44,4 +45,10 @@ def as_long(local: nn.Module, model: nn.Module, honest: Update, own: Batches) ->
     diff.edit(lambda piece: piece * factor)
 
 
-HIDE: dict[Hidden, Disguise] = {"class_mean": as_class_means, "norm": as_long}
+def as_reported(local: nn.Module, model: nn.Module, honest: Update, own: Batches) -> Tensor:  # noqa: ARG001
+    """Reports the honest class means, and sends what it has learned."""
+    return honest.class_mean
+
+
+HIDE: dict[Hidden, Disguise]
+HIDE = {"class_mean": as_class_means, "norm": as_long, "class_mean_report": as_reported}

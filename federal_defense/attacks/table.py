@@ -18,14 +18,11 @@ from extra_utils.my_dataset import Labels
 from federal_defense.attacks import labels, updates
 from federal_defense.attacks.labels import Hidden, Poisoned, Setting, Stamp, with_patch
 
-SHOWN_CLIENTS = 10  # in a warning
-
 Attack = Callable[..., Any]
 ALL: list[Attack] = [labels.label_flip, labels.random_label, labels.backdoor, labels.dba]
 ALL += [updates.sign_flip, updates.gaussian, updates.scaling]
 ALL += [updates.alie, updates.ipm, updates.min_max, updates.min_sum]
 ATTACKS = {attack.__name__: attack for attack in ALL}
-SIZES = ("factor", "sigma", "z", "eps")  # parameters of how large a difference is made
 
 
 def with_drawn_attackers(config: Config) -> Config:
@@ -91,11 +88,6 @@ def collusions(config: Config, round_index: int) -> list[Collusion]:
     ]
 
 
-def sees_honest(config: Config) -> bool:
-    """Whether an attack needs the round's honest differences."""
-    return "honest" in map(edited_by, config.attacks)
-
-
 def edited_by(attack: AttackConfig) -> str:
     """What the attack edits: the name of its first argument."""
     return next(iter(inspect.signature(ATTACKS[attack.name]).parameters))
@@ -113,17 +105,10 @@ def idle_attack(
         found = (poison(labels[c], alone, num_classes, c, first) for c in clients)
         idle = [str(c) for c, own in zip(clients, found, strict=True) if not own.edited_labels]
         if idle:
-            share = f"{len(idle)} of {len(clients)} attackers"
-            names = ", ".join(idle[:SHOWN_CLIENTS] + ["..."] * (len(idle) > SHOWN_CLIENTS))
-            yield f"attack: {attack.name} finds no label to change at {share} (client {names})"
+            share = f"{len(idle)} of {len(clients)} attackers (of which client {idle[0]})"
+            yield f"attack: {attack.name} finds no label to change at {share}"
         if (size := attack.parameters.get("size", 0)) >= side:
             yield f"attack.size: got {size}, which covers an image of {side} x {side} pixels whole"
-
-
-def size_key(config: Config) -> str:
-    """The keys of how large attacks make a difference; "" where none does."""
-    keys = (f"attack.{key}" for own in config.attacks for key in SIZES if key in own.parameters)
-    return " or ".join(dict.fromkeys(keys))
 
 
 def backdoor_of(config: Config) -> tuple[Stamp, int] | None:

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.rules [--times 5] [--byzfl /path/to/python] [--only krum median]
 
-Ours is all that a round does with the updates after training: they are checked and kept,
+Ours is all that a round does with the updates after training: they are checked and summed, or kept,
 exchanged, asked about, and made a step. Beside it, by an interpreter that has byzfl, its same rule
 on the stacked float32 matrix, in one process of two threads; the two take turns.
 """
@@ -28,11 +28,12 @@ import torch.distributed as dist
 
 from extra_utils.aggregation.flat_model import FlatModel, WeightDiff
 from extra_utils.aggregation.messages import Update
+from extra_utils.config.keys import DefenseConfig
 from extra_utils.distributed_utils import Ranks
 from extra_utils.model import new_model
 from extra_utils.processes.supervisor import start_ranks
-from federal_defense.rules.table import DEFENSES
-from get_weight_matrix import RuleRound, class_means
+from federal_defense.rules.table import DEFENSES, looks_at_updates
+from get_weight_matrix import RoundSum, RuleRound, class_means
 from tests.benchmarks.measure import Section, spread
 from tests.helpers import ROOT, make_config
 from tests.test_get_weight_matrix import make_plan
@@ -83,9 +84,14 @@ class Round:
             piece.add_(0.01 * torch.randn_like(piece))
         return Update(client, 100, WeightDiff(local, self._model), class_means(local), 0.0)
 
-    def seconds(self, name: str) -> float:
-        """All ranks call this; a barrier before and after."""
-        aggregation = RuleRound(self._model, 0, partial(DEFENSES[name], **KEYS[name]), {})
+    def seconds(self, name: str, *, exchange: bool = False) -> float:
+        """All ranks call this; a barrier before and after. ``exchange``: whether all updates are
+        exchanged where a rule does not look at them."""
+        rule = partial(DEFENSES[name], **KEYS[name])
+        config = make_config(defense=DefenseConfig(name=name, parameters=KEYS[name]))
+        kind = RuleRound if exchange or looks_at_updates(config) else RoundSum
+        verdict = None if kind is RoundSum and name == "mean" else rule
+        aggregation = kind(self._model, 0, CLIENTS, verdict)
         dist.barrier()
         start = time.perf_counter()
         aggregation.begin(self._plan)

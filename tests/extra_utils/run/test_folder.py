@@ -84,7 +84,7 @@ MUST_STAY = {
     "attack.target": 5, "defense": '{"name": "median"}', "threads_per_process": 2,
     "optimizer": '{"name": "sgd"}', "schedule": '{"name": "constant"}', "proximal_mu": 1,
     "server": '{"name": "yogi"}', "norm": "group", "coarse_labels": "true",
-    "classes_per_client": 3,
+    "classes_per_client": 3, "secure_aggregation": "true", "neighbours": 2,
 }  # fmt: skip
 
 
