@@ -26,7 +26,14 @@ from extra_utils.processes.child import process_context
 from federal_defense.checks import checked_config
 from federal_defense.rules.table import TABLES
 from get_weight_matrix import RoundSum, class_means
-from tests.helpers import read_rows, rows_without_times, run_module, run_tiny, write_config
+from tests.helpers import (
+    one_now,
+    read_rows,
+    rows_without_times,
+    run_module,
+    run_tiny,
+    write_config,
+)
 from tests.test_get_weight_matrix import make_plan
 
 CLASSES, WIDTH = 10, 2000  # of a model of one layer, whose message has 160,080 bytes
@@ -269,12 +276,12 @@ def test_neighbours_without_masks_have_no_effect(capfd: pytest.CaptureFixture[st
 
 FLIP = {"name": "label_flip", "fraction": 0.3, "source": 1, "target": 4}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "mean, iid": ("net", {"num_clients": 4}),
     "class_mean, dirichlet, batch norm": (
         "norm",
         {"num_clients": 6, "partition": "dirichlet", "attack": FLIP,
          "defense": {"name": "class_mean"}},
     ),
+    "mean, iid": ("net", {"num_clients": 4}),
     "norm_clipping with noise, drawn clients": (
         "norm",
         {"num_clients": 7, "clients_per_round": 5,
@@ -287,10 +294,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("model_name", "keys"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("case", one_now(CASES))
 def test_the_bytes_are_those_without_masks(
-    model_name: str, keys: dict[str, Any], data_path: Path, tmp_path: Path
+    case: tuple[str, dict[str, Any]], data_path: Path, tmp_path: Path
 ) -> None:
+    model_name, keys = case
     config = write_config(tmp_path, data_path=str(data_path), global_epochs=2, name="same", **keys)
     secure = "--secure_aggregation --world_size"
     runs = [
@@ -315,7 +323,7 @@ def test_the_bytes_are_those_without_masks(
     assert [row["misreported"] for row in read_rows(plain, "round")] == [None, compared, compared]
 
 
-@pytest.mark.parametrize("world_size", [1, 3])
+@pytest.mark.parametrize("world_size", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_flipper_that_reports_honest_class_means_is_caught(
     world_size: int, tmp_path: Path, data_path: Path
 ) -> None:
