@@ -82,7 +82,7 @@ def test_a_killed_rank_ends_the_run_by_name(rank: int, finished_run: Path, tmp_p
     assert re.search(rf"error: rank {rank} {place} was killed by SIGKILL", err)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_stopped_rank_ends_the_run_by_name(rank: int, finished_run: Path, tmp_path: Path) -> None:
     process, ranks = start_long_run(finished_run, tmp_path / "r", "--timeout_s=3")
     os.kill(ranks[rank], signal.SIGSTOP)

@@ -61,7 +61,15 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("model", "keys"), CASES.values(), ids=CASES)
+# what others of the cases hold as well
+ONCE_MORE = {"iid, all, no attack", "dirichlet, sampled, attacked", "dropout"}
+PARAMETERS = [
+    pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in ONCE_MORE else [])
+    for name, case in CASES.items()
+]
+
+
+@pytest.mark.parametrize(("model", "keys"), PARAMETERS)
 def test_world_sizes_1_to_4_give_the_same_bytes(
     model: str, keys: dict[str, object], data_path: Path, tmp_path: Path
 ) -> None:

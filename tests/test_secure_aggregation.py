@@ -340,6 +340,7 @@ def test_a_flipper_that_reports_honest_class_means_is_caught(
         "are not those of what they send" in (run_dir / "said").read_text()  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_flipper_that_moves_its_last_layer_is_not_caught(tmp_path: Path, data_path: Path) -> None:
     attack = FLIP | {"hide": "class_mean"}
     run_dir = run_tiny(tmp_path, data_path, attack=attack, num_clients=5, eval_points=0)
