@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from itertools import chain, combinations
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from extra_utils.aggregation.flat_model import WeightDiff
+from client import Clients
+from extra_utils.aggregation.flat_model import FIXED_POINT, FlatModel, WeightDiff
 from extra_utils.aggregation.masks import masks_of
 from extra_utils.aggregation.messages import Aggregate, RoundPlan, RoundResult, State, Update
 from extra_utils.aggregation.messages import Updates as Seen
@@ -23,10 +25,13 @@ from extra_utils.basics.random_streams import stream
 from extra_utils.config.reader import parse_arguments, read_config
 from extra_utils.distributed_utils import Ranks
 from extra_utils.processes.child import process_context
+from extra_utils.run.recorder import Observer
 from federal_defense.checks import checked_config
 from federal_defense.rules.table import TABLES
 from get_weight_matrix import RoundSum, class_means
 from tests.helpers import (
+    make_config,
+    make_dataset,
     one_now,
     read_rows,
     rows_without_times,
@@ -162,6 +167,45 @@ def test_who_is_left_out_sends_nothing_and_the_others_masks_cancel_out(model: nn
         assert result.misreported == []
     assert torch.equal(totals[0], totals[1])
     assert torch.equal(totals[0], totals[2])
+
+
+def count_rounds(updates: Seen, state: State) -> Aggregate:
+    """Everybody's mean, statistics too; lengths are halved."""
+    shares = updates.samples / updates.samples.sum()
+    return Aggregate(shares, factors=0.5 * np.ones(len(shares)),
+                     state={"rounds": state.get("rounds", np.zeros(1)) + 1})  # fmt: skip
+
+
+def test_a_verdict_is_remembered_and_factors_leave_running_statistics() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    aggregation = RoundSum(model, 0, 2, count_rounds, {"rounds": np.array([5.0])})
+    for number in (1, 2):
+        aggregation.begin(make_plan({0: 1, 1: 1}))
+        for client in (0, 1):
+            local = copy.deepcopy(model)
+            for value in (*local.parameters(), *list(local.buffers())[:1]):  # the running mean
+                value.data += 1.0
+            diff = WeightDiff(local, model)
+            aggregation.add(Update(client, 1, diff, class_means(local), 0.1))
+        result = aggregation.reduce(make_wire())
+        assert result.rule["rounds"].tolist() == [5 + number]
+        assert result.misreported is None
+        moved = (result.total.double() / FIXED_POINT).tolist()
+        num_scored = FlatModel(model).num_scored
+        assert moved[:num_scored] == pytest.approx([0.5] * num_scored, abs=1e-6)
+        assert moved[num_scored:] == pytest.approx([1.0] * 4 + [0.0] * 4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "neighbours"),
+    [({}, 0), ({"neighbours": 2}, 0), ({"secure_aggregation": True}, 5),
+     ({"secure_aggregation": True, "neighbours": 2}, 2)],
+)  # fmt: skip
+def test_a_round_is_masked_where_the_config_says_so(keys: dict[str, Any], neighbours: int) -> None:
+    config = make_config(num_clients=5, **keys)
+    observer = Observer(new_heartbeats(process_context(), 1)[0])
+    clients = Clients(config, make_dataset(), nn.Linear(2, CLASSES), observer, {})
+    assert clients.plan(1, 1).neighbours == neighbours
 
 
 def lie(model: nn.Linear, reported: NDArray[np.float64], neighbours: int) -> RoundResult:
