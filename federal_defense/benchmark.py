@@ -71,12 +71,7 @@ def make_plan(sweep: Sweep) -> Plan:
 
 def title_of(config: Config, shown: dict[str, str]) -> str:
     """A table's title, of the swept keys."""
-    parts = {key: text if key == "partition" else part_of(key, text) for key, text in shown.items()}
-    if fraction := shown.get("attack.fraction"):
-        found = round(float(fraction) * config.num_clients)
-        number = f"{found} of {config.num_clients}" if found else "no"
-        parts["attack.fraction"] = f"{number} attack"
-    return ", ".join(parts.values()) or config.name
+    return ", ".join(part_of(key, text) for key, text in shown.items()) or config.name
 
 
 def publish(plan: Plan, folder: Path) -> str:

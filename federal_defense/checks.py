@@ -10,7 +10,7 @@ from extra_utils.data.sources import prepare_data
 from extra_utils.my_dataset import open_dataset
 from extra_utils.processes.launch import ALONE, Launcher
 from federal_defense.attacks.table import idle_attack, with_drawn_attackers
-from federal_defense.rules.table import check_bounds, check_num_classes, warn_of_attackers
+from federal_defense.rules.table import check_bounds, check_num_classes
 
 
 def checked_config(given: GivenConfig, places: Places, launcher: Launcher = ALONE) -> Config:
@@ -24,7 +24,7 @@ def checked_config(given: GivenConfig, places: Places, launcher: Launcher = ALON
     if launcher.is_main:
         if launcher.world_size is not None:
             print(f"world_size: {launcher.world_size}, torchrun's")
-        tell([], filter(None, [*warnings, warn_of_attackers(config)]))
+        tell([], warnings)
     return config
 
 

@@ -46,19 +46,14 @@ def rows_of(kind: type) -> list[Row]:
 
 def parameter_rows(function: Callable[..., Any]) -> list[Row]:
     """A function's keys, from its signature, its docstring's lines, and those of its module's."""
-    documents = "\n".join(map(_docstring, (inspect.getmodule(function), function)))
+    documents = f"{inspect.getmodule(function).__doc__}\n{function.__doc__}"
     texts = dict(re.findall(r"^ *`(\w+)`: (.*)$", documents, re.MULTILINE))
     keys = parameters_of(function).items()
-    return [(name, describe(hint), _default(value), texts[name]) for name, (hint, value) in keys]
+    return [(k, describe(hint), _default(v), texts.get(k, "")) for k, (hint, v) in keys]
 
 
 def summary(function: Callable[..., Any]) -> str:
-    return _docstring(function).strip().splitlines()[0]
-
-
-def _docstring(of: Any) -> str:
-    """From the source, since ``python -OO`` keeps none."""
-    return inspect.getsource(of).split('"""')[1]
+    return str(function.__doc__).strip().splitlines()[0]
 
 
 def _default(default: Any, factory: Any = MISSING) -> str:

@@ -113,7 +113,7 @@ def compare_sweep(folder: Path, runs: list[Combination], baseline: Part | None) 
 
 
 def group_by_setting(runs: list[RunData]) -> list[Group]:
-    """Runs of one setting, by its name, or by their first folder where two settings share one."""
+    """Runs of one setting, by its name, or by their first folder where another one has it."""
     groups: dict[str, Group] = {}  # by all of a config that matters but the seed
     for run in runs:
         config = {key: value for key, value in run.config.items() if key not in ANY_VALUE}
@@ -121,12 +121,9 @@ def group_by_setting(runs: list[RunData]) -> list[Group]:
             attack | {"clients": len(attack.get("clients", []))} for attack in config["attack"]
         ]
         setting = json.dumps(config, sort_keys=True)
-        groups.setdefault(setting, Group(run.config["name"], [], {})).runs.append(run)
-    names = [group.name for group in groups.values()]
-    for setting, group in groups.items():
-        if names.count(group.name) > 1:
-            folder = readable(group.runs[0].folder.name)
-            groups[setting] = group._replace(name=f"{group.name} ({folder})")
+        name, taken = run.config["name"], [group.name for group in groups.values()]
+        name = f"{name} ({readable(run.folder.name)})" if name in taken else name
+        groups.setdefault(setting, Group(name, [], {})).runs.append(run)
     return list(groups.values())
 
 
@@ -187,8 +184,6 @@ def draw(groups: list[Group]) -> Figure:
         axes.set(xlabel="round", ylabel=label, ylim=(-2, 102))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.grid(alpha=0.3)
-        if not axes.lines:
-            axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
     drawn = [run for group in groups for run in group.runs]
     title = f"comparison: {', '.join(sorted({run.run['dataset'] for run in drawn}))}"
     style.arrange(figure, title, shared_setting(drawn), 2.2)

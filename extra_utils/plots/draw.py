@@ -65,10 +65,10 @@ def draw_curves(run: RunData, key: str) -> Figure:
     thin: dict[str, Any] = {"linewidth": 0.6, "markersize": 1.5, "markeredgewidth": 0}
     for client in sorted(others):
         label = f"{len(others)} other clients, local"
-        curve = with_gaps(by_client[client], key)
+        curve = point_places(by_client[client]), column(by_client[client], key)
         axes.plot(*curve, "o-", color="lightgrey", label=label, **thin)
     for number, client in enumerate(shown):
-        places, values = with_gaps(by_client[client], key)
+        places, values = point_places(by_client[client]), column(by_client[client], key)
         color, note, line = HONEST[number % len(HONEST)], "", "o-"
         size = 4 if len(values) <= style.MOST_TICKS else np.clip(200 / len(values), 0.7, 2)
         how: dict[str, Any] = {"markersize": size, "markeredgewidth": 0}  # one alone is seen, too
@@ -92,13 +92,6 @@ def choose_clients(clients: list[int], attackers: set[int]) -> list[int]:
     attacking = [client for client in clients if client in attackers][: HANDFUL // 2]
     others = [client for client in clients if client not in attackers]
     return sorted([*attacking, *others[: HANDFUL - len(attacking)]])
-
-
-def with_gaps(points: list[Row], key: str) -> tuple[Array, Array]:
-    """Places and values of a client's points, with a break where it sat out a round."""
-    places, values = np.array(point_places(points)), column(points, key)
-    gaps = np.flatnonzero(np.diff(column(points, "round")) > 1) + 1
-    return np.insert(places, gaps, places[gaps]), np.insert(values, gaps, np.nan)
 
 
 def point_places(points: list[Row]) -> list[float]:

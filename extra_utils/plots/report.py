@@ -60,8 +60,7 @@ def write_page(folder: Path, title: str, runs: Runs, sections: dict[str, list[st
         last = run.rounds[-1]["round"] if run and run.rounds else 0
         state = f"not ended; round {last} is the last" if run else "not begun, or failed at once"
         loud += [] if run and run.summary else [f"{name}: {state}"]
-    kept = [run.run.get("warnings") for run in known]  # rows of older runs have none
-    lines = dict.fromkeys(line for own in kept if isinstance(own, list) for line in own)
+    lines = dict.fromkeys(line for run in known for line in run.run.get("warnings") or [])
     parts = [tag("h1", title), *(tag("p", line, "loud") for line in loud)]
     for name, content in {"Warnings": [tag("p", line) for line in lines], **sections}.items():
         parts += [tag("h2", name), *content] if any(content) else []

@@ -13,7 +13,6 @@ from extra_utils.processes.child import Unavailable, in_child
 
 IMAGENET = "imagenet"
 AROUND = ("model", "state_dict", "model_state_dict")  # in a file that holds more than weights
-PREFIXES = ("module.", "_orig_mod.")  # DataParallel's, and torch.compile's
 
 
 def prepare_weights(config: Config, model: nn.Module) -> list[str]:
@@ -22,7 +21,7 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
         return []
     if config.weights == IMAGENET:
         _fetch_imagenet(*imagenet_file(config), config.download)
-    state, notes = _read_state(config)
+    state = _read_state(config)
     own, left_out = model.state_dict(), []
     for name, value in state.items():
         if name not in own:
@@ -34,12 +33,12 @@ def prepare_weights(config: Config, model: nn.Module) -> list[str]:
         raise ConfigError(f"weights: got {config.weights}, {which}")
     left_out += [f"{name}: is not in the file" for name in own if name not in state]
     title = "of the weights these do not fit and are left out:"
-    return [*notes, *([title, *(f"  {line}" for line in left_out)] if left_out else [])]
+    return [title, *(f"  {line}" for line in left_out)] if left_out else []
 
 
 def load_weights(model: nn.Module, config: Config) -> None:
     """Copies what fits into the model; the rest keeps its fresh values."""
-    own, (state, _) = model.state_dict(), _read_state(config)
+    own, state = model.state_dict(), _read_state(config)
     fits = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     model.load_state_dict(fits, strict=False)
 
@@ -71,8 +70,8 @@ def _fetch_imagenet(url: str, path: Path, download: bool) -> None:
     raise ConfigError(f"weights: {got}, and {reason}; fetch {url} and put it there")
 
 
-def _read_state(config: Config) -> tuple[dict[str, Tensor], list[str]]:
-    """The state dict in the file, and what was taken off it."""
+def _read_state(config: Config) -> dict[str, Tensor]:
+    """The state dict in the file, or in what is around it there."""
     assert config.weights is not None
     path = imagenet_file(config)[1] if config.weights == IMAGENET else Path(config.weights)
     try:
@@ -83,13 +82,7 @@ def _read_state(config: Config) -> tuple[dict[str, Tensor], list[str]]:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else "cut off"
         raise ConfigError(f"weights: got {path}, which holds no weights: {reason}") from None
     outer = content if isinstance(content, dict) else {}
-    around = next((key for key in AROUND if isinstance(outer.get(key), dict)), None)
-    state = content if around is None else outer[around]
+    state = next((outer[key] for key in AROUND if isinstance(outer.get(key), dict)), content)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"weights: got {path}, must hold a state dict of tensors by name")
-    notes = [f'of the weights file "{around}" is read'] if around not in (None, "model") else []
-    prefix = ""  # in front of all names, of what wrappers of models put there
-    while more := [p for p in PREFIXES if state and all(n.startswith(prefix + p) for n in state)]:
-        prefix += more[0]
-    notes += [f'of the names of the weights "{prefix}" is left out'] if prefix else []
-    return {name.removeprefix(prefix): value for name, value in state.items()}, notes
+    return state

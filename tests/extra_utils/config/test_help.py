@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from extra_utils.config.help import help_text, parameter_rows, rows_of, summary
+from extra_utils.config.help import help_text, parameter_rows, rows_of
 from extra_utils.config.keys import AttackConfig, ChoiceConfig, Config, GivenConfig
-from federal_defense.rules.table import TABLES, mean
+from federal_defense.rules.table import TABLES
 from tests.readme import markdown
 
 
@@ -33,14 +33,6 @@ def test_help_has_every_key_its_default_and_every_parameter() -> None:
     assert "attack.* of every attack" in text
     assert "defense.* of every defense" in text
     assert "schedule.* of every" not in text  # which have only a name in common
-
-
-def test_without_docstrings_the_help_comes_from_the_source() -> None:
-    docstring, mean.__doc__ = mean.__doc__, None
-    try:
-        assert summary(mean) == "the clients' differences, weighted by their images (FedAvg)"
-    finally:
-        mean.__doc__ = docstring
 
 
 def test_parameters_without_a_default_are_required() -> None:

@@ -41,7 +41,7 @@ def test_runs_of_one_name_and_two_settings_are_two_curves(
     ]
     assert main([str(run) for run in runs]) == 0
     labels = [line.get_label() for line in shown.figures["comparison.png"].axes[0].get_lines()]
-    assert labels == ["tiny (attacked), 2 seeds", "tiny (clean)"]
+    assert labels == ["tiny, 2 seeds", "tiny (clean)"]
 
 
 def make_group(name: str, accuracies: dict[int, float], **choice: str) -> Group:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from extra_utils.plots.draw import choose_clients, draw_run, point_places, with_gaps
+from extra_utils.plots.draw import choose_clients, draw_run, point_places
 from tests.extra_utils.plots.conftest import Shown
 from tests.extra_utils.plots.made_runs import Made, make_run
 from tests.helpers import read_rows
@@ -15,13 +15,6 @@ from tests.helpers import read_rows
 def test_points_lie_evenly_in_their_round() -> None:
     points = [{"round": 2}, {"round": 2}, {"round": 4}]
     assert point_places(points) == [1.5, 2.0, 4.0]
-
-
-def test_a_curve_breaks_where_its_client_sat_out_a_round() -> None:
-    points = [{"round": r, "accuracy": float(r)} for r in (1, 2, 4)]
-    places, values = with_gaps(points, "accuracy")
-    assert places.tolist() == [1.0, 2.0, 4.0, 4.0]
-    assert np.array_equal(values, [1.0, 2.0, np.nan, 4.0], equal_nan=True)
 
 
 def test_of_many_clients_a_handful_has_colours_with_client_0_and_attackers() -> None:
