@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, without
 from federal_defense.two_means import two_means
 
-LEAST_RATIO = 1.75  # of the widest class's spread to the median class's, for a round to count
+LEAST_RATIO = 1.75, 3.3  # of the widest class's spread to the median class's; of few clients more
 MEMORY = 0.9  # of each round's suspicion that is left a round later
 LEAST_SUSPICION = 0.05
 
@@ -29,8 +29,13 @@ def class_mean(updates: Updates, state: State) -> Aggregate:
     Always fewer than half of the round's. Suspicion is remembered: once the attackers are out, the
     model recovers and they stand out less. It fades, and fresh evidence outweighs it. Source: this
     project; the weight matrix is the article's."""
+    return without_suspects(updates, state, evidence(updates.class_means))
+
+
+def without_suspects(updates: Updates, state: State, against: Array) -> Aggregate:
+    """Those left out whom the evidence [n] of this round and of those before speaks against."""
     suspicion = state.get("suspicion", np.zeros(updates.num_clients)) * MEMORY
-    suspicion[updates.client_ids] += evidence(updates.class_means)
+    suspicion[updates.client_ids] += against
     flagged = most_suspected(suspicion[updates.client_ids])
     return without(updates, flagged, {"suspicion": suspicion})
 
@@ -50,18 +55,28 @@ def evidence(class_means: Array) -> Array:
     than all others, but one that attackers raise (a flip's target, a backdoor's) is not."""
     levels = np.median(class_means, axis=0)  # [C]
     apart = class_means - levels
-    spreads = apart.std(axis=0)  # [C]
-    usual, widest = float(np.median(spreads)), spreads.argmax()
-    # from few clients spreads are known badly, and their ratio must be larger
-    least_ratio = max(LEAST_RATIO, 1 + 3.3 / math.sqrt(len(apart)))
-    strength = float(spreads[widest]) / max(usual, 1e-300) / least_ratio - 1
-    if usual == 0 or strength <= 0:
+    widest, strength = widest_class(apart.std(axis=0), len(apart), *LEAST_RATIO)
+    if strength <= 0:
         return np.zeros(len(apart))
     values = apart[:, widest]
     group = two_means(values[:, None])
     group = min(~group, group, key=lambda own: values[own].mean())  # the lower one
     if 2 * group.sum() >= len(group) and levels[widest] > levels.min():
         return np.zeros(len(apart))
+    return speaks_against(values, group, strength)
+
+
+def widest_class(spreads: Array, n: int, least: float, of_few: float) -> tuple[int, float]:
+    """Of the spreads [C] over n clients the widest, and how far it stands out; 0 or less: no."""
+    usual, widest = float(np.median(spreads)), int(spreads.argmax())
+    # from few clients spreads are known badly, and their ratio must be larger
+    least_ratio = max(least, 1 + of_few / math.sqrt(n))
+    strength = float(spreads[widest]) / max(usual, 1e-300) / least_ratio - 1
+    return widest, strength if usual else 0.0
+
+
+def speaks_against(values: Array, group: NDArray[np.bool_], strength: float) -> Array:
+    """All of it [n] at the group's middle and below, none between the groups' middles."""
     inside, outside = values[group].mean(), values[~group].mean()
     middle = (inside + outside) / 2
     return strength * np.clip((values - middle) / (inside - middle), -1.0, 1.0)

@@ -31,7 +31,7 @@ class FlatModel:
         self.scored = [flat(value) for value in model.parameters() if value.requires_grad]
         self.statistics = [flat(value) for value in buffers if value.is_floating_point()]
         self._counters = [flat(value) for value in buffers if not value.is_floating_point()]
-        self._last = last = last_linear(model)
+        self.last = last = last_linear(model)
         self.layer_shape = last.weight.shape  # [C, h]
         self.num_scored = sum(map(len, self.scored))
         self.layer_size = num_parameters(last)
@@ -68,7 +68,7 @@ class FlatModel:
 
     def layer(self) -> Tensor:
         """The last layer [C, h + 1] in float64, its bias last."""
-        rows = torch.cat([flat(value) for value in self._last.parameters()])
+        rows = torch.cat([flat(value) for value in self.last.parameters()])
         return self.as_layer(rows[None])[0].double()
 
     @property

@@ -21,7 +21,7 @@ from extra_utils.my_dataset import Images, Labels
 
 Stamp = Callable[[Images], Images]  # images [N, H, W, C] to a stamped copy
 Source = ClassNumber | Literal["all"]
-Hidden = Literal["class_mean", "norm", "class_mean_report"]
+Hidden = Literal["class_mean", "rows", "norm", "class_mean_report"]
 
 
 class Setting(NamedTuple):
@@ -61,7 +61,7 @@ def label_flip(
 
     `source`: the class whose images get a wrong label; "all": every class y becomes C - 1 - y
     `target`: the label that they get; without effect where the source is "all"
-    `hide`: it trains an honest copy too, and takes on its class means or length, or reports those
+    `hide`: it trains an honest copy too, and takes on (or reports) its class means, rows or length
 
     Labels [N]; those given are left as they are. Source: the article; for "all" Fang et al.,
     USENIX Security 2020."""

@@ -13,7 +13,7 @@ from federal_defense.two_means import squared_distances
 
 SINGLES_OUT = {  # rules that remember, trust or know single clients
     "nnm": ("fltrust", "oracle"),
-    "bucketing": ("foolsgold", "class_mean", "fltrust", "oracle"),
+    "bucketing": ("foolsgold", "class_mean", "class_rows", "fltrust", "oracle"),
 }
 
 

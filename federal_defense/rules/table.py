@@ -2,7 +2,7 @@
 
 A rule is a function (this round's updates, its own state) -> ``Aggregate``; its keyword-only
 parameters, with their types and defaults, are its keys in the config. ``BOUNDS`` holds what a
-rule's theorem asks of n, the clients of a round.
+rule's theorem asks of n, the clients of a round, beside the ``LEAST`` of them.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ ALL: list[Rule] = [mean, differences.median, differences.trimmed_mean, differenc
 ALL += [differences.multi_krum, differences.geometric_median, differences.norm_clipping]
 ALL += [output_layer.foolsgold, output_layer.tolpegin, output_layer.lfighter]
 ALL += [compared.bulyan, compared.centered_clipping, compared.fltrust, compared.rlr]
-ALL += [class_mean, output_layer.oracle]
+ALL += [class_mean, output_layer.class_rows, output_layer.oracle]
 DEFENSES = {rule.__name__: rule for rule in ALL}
 TABLES: Tables = {  # of the config's nested keys
     "attack": ATTACKS,
@@ -53,20 +53,10 @@ BOUNDS: dict[str, list[Bound]] = {
     "krum": [FEW_ATTACKERS],
     "multi_krum": [FEW_ATTACKERS, ("m <= n-f", lambda n, own: (own["m"] or 0) <= n - own["f"])],
     "bulyan": [("n >= 4f+3", lambda n, own: n >= 4 * own["f"] + 3)],
-    "fltrust": [("n >= 2", lambda n, _: n >= 2)],
     "rlr": [("theta <= n", lambda n, own: own["theta"] <= n)],
-    "foolsgold": [("n >= 2", lambda n, _: n >= 2)],
-    "tolpegin": [("n >= 3", lambda n, _: n >= 3)],
-    "lfighter": [("n >= 3", lambda n, _: n >= 3)],
-    "class_mean": [("n >= 5", lambda n, _: n >= 5)],
 }
-LEAST_CLASSES = {"class_mean": 5}  # of fewer, source and target are too large a part
-AGAINST_HALF = ("median", "geometric_median", "tolpegin", "lfighter", "class_mean")
-ASSUMED: dict[str, Callable[[int, dict[str, Any]], int]] = {  # the most attackers among n clients
-    **dict.fromkeys(AGAINST_HALF, lambda n, _: (n - 1) // 2),
-    **dict.fromkeys(("krum", "multi_krum", "bulyan"), lambda _, own: int(own["f"])),
-    "trimmed_mean": lambda n, own: differences.num_trimmed(n, own["beta"]),
-}
+LEAST_CLASSES = {"class_mean": 5, "class_rows": 5}  # of fewer, source and target are a large part
+LEAST = {"fltrust": 2, "foolsgold": 2, "tolpegin": 3, "lfighter": 3} | LEAST_CLASSES  # clients
 
 
 def looks_at_updates(config: Config) -> str:
@@ -101,7 +91,9 @@ def check_n(defense: DefenseConfig, n: int) -> None:
     """A WrongKey where the rule's theorem, or what stands before it, does not cover n clients."""
     check_pre(defense, n)
     seen = {"n": num_after(defense, n), **defense.parameters}
-    for bound, holds in BOUNDS.get(defense.name, []):
+    least = LEAST.get(defense.name, 1)
+    bounds: list[Bound] = [(f"n >= {least}", lambda n, _: n >= least)]
+    for bound, holds in bounds + BOUNDS.get(defense.name, []):
         if not holds(seen["n"], defense.parameters):
             got = ", ".join(f"{key}={value}" for key, value in seen.items())
             raise WrongKey("defense", f"{defense.name} needs {bound}, got {got}")
@@ -112,15 +104,6 @@ def check_num_classes(defense: DefenseConfig, num_classes: int) -> None:
     name, least = defense.name, LEAST_CLASSES.get(defense.name, 0)
     if num_classes < least:
         raise WrongKey("defense", f"{name} needs at least {least} classes, got {num_classes}")
-
-
-def warn_of_attackers(config: Config) -> str:
-    """A line where more clients attack than the rule is made for; "" where not, or not known."""
-    name, n, found = config.defense.name, config.num_clients, config.num_attackers
-    if name not in ASSUMED or config.clients_per_round != n:
-        return ""
-    most = ASSUMED[name](n, config.defense.parameters)
-    return f"{found} of {n} clients attack; {name} allows for {most}" if found > most else ""
 
 
 def rule_of(defense: DefenseConfig) -> Rule:

@@ -34,7 +34,7 @@ SHARED = {  # byzfl's name, ours
     "Bucketing": "bucketing",
 }
 BYZFL_ALONE = {"ARC", "CAF", "MDA", "Meamed", "MoNNA", "SMEA"}
-OURS_ALONE = {"foolsgold", "tolpegin", "lfighter", "bulyan", "fltrust", "rlr"}
+OURS_ALONE = {"class_rows", "foolsgold", "tolpegin", "lfighter", "bulyan", "fltrust", "rlr"}
 OURS_ALONE |= {"class_mean", "oracle"}
 
 VECTORS = {p.stem: json.loads(p.read_text("utf-8")) for p in sorted(FOLDER.glob("n*.json"))}

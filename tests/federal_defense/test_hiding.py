@@ -96,6 +96,18 @@ def test_a_flip_hidden_by_norm_is_as_long_as_an_honest_one() -> None:
     assert same_way.item() == pytest.approx(1.0)
 
 
+def test_a_flip_hidden_by_rows_sends_the_honest_last_layer_and_its_own_layers_before_it() -> None:
+    dataset, keys = make_dataset(num_train=60, num_test=8), {"model_name": "net"}
+    plain, hidden = (update_of(config_of(h, **keys), dataset) for h in (None, "rows"))
+    honest = update_of(make_config(type="synthetic", num_clients=2, batch_size=8, **keys), dataset)
+    size = hidden.diff.local.layer().numel()
+    rows = [dense(update.diff)[-size:] for update in (plain, hidden, honest)]
+    assert torch.equal(rows[1], rows[2])
+    assert not torch.equal(rows[0], rows[2])
+    assert torch.equal(dense(hidden.diff)[:-size], dense(plain.diff)[:-size])
+    assert torch.equal(hidden.class_mean, honest.class_mean)
+
+
 def test_whoever_does_not_attack_in_a_round_does_not_hide_in_it() -> None:
     dataset = make_dataset(num_train=60, num_test=8)
     config = config_of("norm", model_name="net")

@@ -13,7 +13,7 @@ from federal_defense.rules.table import DEFENSES
 from tests.federal_defense.rules.test_table import Dense, judge, make_updates, step_of
 
 ROWS = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0], [4.0, 0.0], [100.0, 9.0]])
-OF_LAYERS = ("foolsgold", "tolpegin", "lfighter", "class_mean")
+OF_LAYERS = ("foolsgold", "tolpegin", "lfighter", "class_mean", "class_rows")
 
 
 @pytest.mark.parametrize("name", sorted(set(DEFENSES) - {"oracle", *OF_LAYERS}))

@@ -220,3 +220,52 @@ def test_principal_components_at_the_edges() -> None:
     assert np.allclose(np.abs(one), 1)  # all of the variance, and yet a component
     rounding = np.array([[1e10], [np.nextafter(1e10, np.inf)]])
     assert principal_components(rounding).shape == (2, 0)
+
+
+def flips(n: int, num_attackers: int, how: str, seed: int = 0) -> Dense:
+    """Rows [10, 21] of noise 1 and biases 0; the last clients have low ones in class 1.
+
+    Hidden, one weight of that row brings its mean to the honest ones'; reported, it is said to."""
+    layer = np.random.default_rng(seed).normal(size=(n, 10, 21))
+    layer[:, :, -1] = 0.0
+    bad = slice(n - num_attackers, n)
+    honest = layer.sum(axis=2) / 20
+    layer[bad, 1, :10] -= 3
+    if how == "hidden":
+        layer[bad, 1, 10] += 3 * 10
+    updates = Dense(layer, shape=(10, 21))
+    updates.class_means = honest + 5 if how == "reported" else layer.sum(axis=2) / 20 + 5
+    return updates
+
+
+@pytest.mark.parametrize("how", ["blind", "hidden", "reported"])
+@pytest.mark.parametrize(("n", "num_attackers"), [(10, 4), (20, 2), (20, 8)])
+def test_class_rows_finds_flips_that_are_hidden_from_class_mean(
+    n: int, num_attackers: int, how: str
+) -> None:
+    for seed in range(5):
+        updates = flips(n, num_attackers, how, seed)
+        found = judge("class_rows", updates).flagged
+        assert found is not None
+        assert found.nonzero()[0].tolist() == list(range(n - num_attackers, n))
+        seen = judge("class_mean", updates).flagged
+        assert seen is not None
+        assert seen.any() == (how == "blind")
+
+
+@pytest.mark.parametrize("n", [5, 10, 20, 50])
+def test_class_rows_leaves_rounds_without_attack_alone(n: int) -> None:
+    flags = [judge("class_rows", flips(n, 0, "blind", seed)).flagged for seed in range(100)]
+    assert np.mean([flag for flag in flags if flag is not None]) < 0.01
+
+
+def test_whom_class_rows_suspects_does_not_hang_on_lengths_or_order() -> None:
+    updates = flips(20, 8, "hidden")
+    order = np.random.default_rng(1).permutation(20)
+    lengths = np.linspace(0.5, 2.0, 20)[:, None]
+    other = Dense(updates.diffs * lengths, shape=(10, 21)).permuted(order.tolist())
+    other.class_means = updates.class_means[order]
+    flagged, again = judge("class_rows", updates).flagged, judge("class_rows", other).flagged
+    assert flagged is not None
+    assert again is not None
+    assert again.tolist() == flagged[order].tolist()

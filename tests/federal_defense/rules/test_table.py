@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +14,7 @@ import pytest
 from extra_utils.aggregation.messages import Added, Aggregate, Array, Draw, Updates
 from extra_utils.basics.errors import ConfigError
 from extra_utils.basics.random_streams import stream
-from extra_utils.config.keys import AttackConfig, Config, DefenseConfig
+from extra_utils.config.keys import Config, DefenseConfig
 from extra_utils.config.reader import Places
 from federal_defense.rules.differences import num_trimmed
 from federal_defense.rules.table import (
@@ -23,7 +22,6 @@ from federal_defense.rules.table import (
     check_bounds,
     check_num_classes,
     rule_of,
-    warn_of_attackers,
 )
 from tests import helpers
 
@@ -311,31 +309,6 @@ def test_what_a_theorem_just_covers_is_taken(name: str, n: int, parameters: dict
     check_bounds(make_config(name, n, **parameters))
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "most"),  # of 9 clients, whose half is 4.5
-    [
-        ("median", {}, 4),
-        ("geometric_median", {}, 4),
-        ("tolpegin", {}, 4),
-        ("lfighter", {}, 4),
-        ("class_mean", {}, 4),
-        ("krum", {"f": 3}, 3),
-        ("multi_krum", {"f": 2}, 2),
-        ("bulyan", {"f": 1}, 1),
-        ("trimmed_mean", {"beta": 0.4}, 3),
-    ],
-)
-def test_of_an_odd_number_of_clients_fewer_than_half_may_attack(
-    name: str, parameters: dict[str, Any], most: int
-) -> None:
-    config = make_config(name, 9, **parameters)
-    assert not warn_of_attackers(config)  # nobody attacks
-    for number in (most, most + 1):
-        attack = AttackConfig(name="label_flip", clients=list(range(number)))
-        said = warn_of_attackers(replace(config, attack=[attack]))
-        assert said.endswith(f"allows for {most}") == (number > most)
-
-
 def test_a_share_of_the_clients_is_counted_as_it_is_written() -> None:
     """In floating point 0.29 x 100 is a little less than 29."""
     assert [num_trimmed(100, beta / 100) for beta in range(50)] == list(range(50))
@@ -348,27 +321,3 @@ def test_too_few_classes_are_refused() -> None:
         check_num_classes(config.defense, 4)
     check_num_classes(config.defense, 5)
     check_num_classes(make_config("lfighter", 10).defense, 2)
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters", "most"),
-    [
-        ("krum", {"f": 1}, 1),
-        ("trimmed_mean", {"beta": 0.2}, 2),
-        ("median", {}, 4),
-        ("class_mean", {}, 4),
-    ],
-)
-def test_more_attackers_than_a_rule_allows_for_are_said(
-    name: str, parameters: dict[str, Any], most: int
-) -> None:
-    config = make_config(name, 10, **parameters)
-    attack = AttackConfig(name="label_flip", clients=list(range(most)))
-    assert not warn_of_attackers(replace(config, attack=[attack]))
-    attack = replace(attack, clients=list(range(most + 1)))
-    said = f"{most + 1} of 10 clients attack; {name} allows for {most}"
-    assert warn_of_attackers(replace(config, attack=[attack])) == said
-    assert not warn_of_attackers(replace(config, attack=[attack], clients_per_round=5))
-    assert not warn_of_attackers(
-        replace(config, defense=DefenseConfig(name="mean"), attack=[attack])
-    )
