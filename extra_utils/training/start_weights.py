@@ -71,7 +71,7 @@ def _fetch_imagenet(url: str, path: Path, download: bool) -> None:
 
 
 def _read_state(config: Config) -> dict[str, Tensor]:
-    """The state dict in the file, or in what is around it there."""
+    """The state dict in the file, or in what is around it there, or of DataParallel's model."""
     assert config.weights is not None
     path = imagenet_file(config)[1] if config.weights == IMAGENET else Path(config.weights)
     try:
@@ -85,4 +85,4 @@ def _read_state(config: Config) -> dict[str, Tensor]:
     state = next((outer[key] for key in AROUND if isinstance(outer.get(key), dict)), content)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ConfigError(f"weights: got {path}, must hold a state dict of tensors by name")
-    return state
+    return {name.removeprefix("module."): value for name, value in state.items()}

@@ -47,9 +47,12 @@ def test_a_checkpoints_model_can_be_started_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("around", ["", "model", "state_dict", "model_state_dict"])
-def test_what_others_put_around_the_weights_is_taken_off(around: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_what_others_put_around_the_weights_is_taken_off(
+    around: str, prefix: str, tmp_path: Path
+) -> None:
     saved, model = Net(), Net()
-    state = saved.state_dict()
+    state = {prefix + name: value for name, value in saved.state_dict().items()}
     torch.save({around: state, "epoch": 3} if around else state, tmp_path / "w.pth")
     config = config_of(tmp_path / "w.pth")
     assert prepare_weights(config, model) == []
