@@ -1,0 +1,84 @@
+"""The evidence: its runner goes on where it stopped, and prose and figures cannot part."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extra_utils.config.reader import Arguments
+from extra_utils.config.sweep import read_sweep
+from tests.benchmarks.evidence import as_text
+from tests.benchmarks.evidence_page import PAGE
+from tests.benchmarks.evidence_rows import FOLDER
+from tests.benchmarks.evidence_tables import filled, upper_bound
+from tests.helpers import ROOT
+
+PLANS = sorted(FOLDER.glob("*.json"))
+
+
+def read(path: Path) -> dict[str, Any]:
+    plan: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return plan
+
+
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
+def test_every_row_is_of_a_run_of_its_plan_and_stands_once(path: Path, tmp_path: Path) -> None:
+    plan = read(path)
+    assert as_text(plan) == path.read_text("utf-8")
+    names = set()
+    for title, part in plan["parts"].items():
+        file = tmp_path / "plan.json"
+        file.write_text(json.dumps(plan["base"] | part))
+        sweep = read_sweep(Arguments(config=str(file)))
+        assert sweep is not None
+        names |= {(title, run.name) for run in sweep.combinations}
+    found = [(row["part"], row["run"]) for row in plan["rows"]]
+    assert len(set(found)) == len(found)
+    assert set(found) <= names
+
+
+def test_the_pages_tables_are_those_of_the_rows() -> None:
+    page = PAGE.read_text("utf-8")
+    assert filled(page) == page
+
+
+@pytest.mark.slow
+def test_a_plan_goes_on_with_the_runs_that_have_no_row(tmp_path: Path) -> None:
+    base = {"type": "synthetic", "data_path": str(tmp_path / "data"), "num_train": 200,
+            "num_test": 50, "num_clients": 5, "global_epochs": 1, "local_epochs": 1}  # fmt: skip
+    flip = {"name": "label_flip", "clients": [1]}
+    parts = {
+        "one": {"attack": flip, "sweep": {"seed": [0, 1], "defense.name": ["mean", "lfighter"]}}
+    }
+    path = tmp_path / "small.json"
+    path.write_text(as_text({"what": "a test", "base": base, "parts": parts, "rows": []}))
+
+    def carry_out() -> str:
+        command = [sys.executable, "-m", "tests.benchmarks.evidence", str(path)]
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "one: 4 of 4 runs to do" in carry_out()
+    rows = read(path)["rows"]
+    assert [row["run"] for row in rows] == sorted(
+        f"defense={rule},seed={seed}" for rule in ("mean", "lfighter") for seed in (0, 1)
+    )
+    assert all(0 <= row["source_recall"] <= 100 for row in rows)
+    assert [row["found"] is None for row in rows] == [row["defense.name"] == "mean" for row in rows]
+    path.write_text(as_text(read(path) | {"rows": rows[1:]}))
+    assert "one: 1 of 4 runs to do" in carry_out()
+    assert read(path)["rows"] == rows
+    assert "one: 0 of 4 runs to do" in carry_out()
+
+
+def test_the_bound_of_a_share_is_clopper_and_pearsons() -> None:
+    assert upper_bound(0, 20) == pytest.approx(1 - 0.05 ** (1 / 20))
+    assert upper_bound(1, 10) == pytest.approx(0.3942, abs=1e-4)
