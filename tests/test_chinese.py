@@ -245,6 +245,7 @@ def dropped_paragraphs(text: str) -> Changed:
             yield "paragraphs in English", "\n".join(lines[: number - 1] + lines[end:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
 @pytest.mark.parametrize(
     ("change", "at_least"),
