@@ -31,8 +31,8 @@ def class_means(model: nn.Module) -> Tensor:
 class RoundSum:
     """How updates become one where nobody looks at a single one: each is added to a sum.
 
-    Without a rule it is forgotten then; a rule that decides from class means alone has its verdict
-    first. The memory is used again in each round and does not grow with the number of clients, but
+    Without a rule it is forgotten then; a rule that decides from class means alone is asked before
+    anything is added. The memory is used again in each round, and does not grow with clients but
     for a short row of each client of a round and, with a rule, this rank's local models."""
 
     def __init__(
@@ -74,13 +74,13 @@ class RoundSum:
         if self._rule is None:
             self._send(update.client_id, pieces)
             return
-        for _ in pieces:
+        for _ in pieces:  # looks at them all, and keeps none
             pass
         self._own.append(update)
 
     def _send(self, client_id: int, pieces: Iterator[Tensor]) -> None:
         """Adds the client's weighted difference in whole numbers, behind its masks if it has any:
-        the message [P] that a server would be sent."""
+        the message [P] that a server would be sent. Masks cancel in the sum, modulo 2^64."""
         (weight, factor), masks, place = self._weights[client_id], self._masks(client_id), 0
         for part, piece in zip(self._pieces, pieces, strict=True):
             is_scored = place < self._model.num_scored
@@ -99,8 +99,8 @@ class RoundSum:
         uses again; before a rule's verdict one of the reports. All ranks call this."""
         if self._rule is not None:
             ranks.all_reduce(self._reports.rows)
-            means = self._reports.columns()[1].numpy()
-            published: Any = Published(self._plan, means, self._own)  # and no more to look at
+            means = self._reports.columns()[1].numpy()  # sent as the int64 of the floats' bits
+            published: Any = Published(self._plan, means, self._own)  # no differences of others
             self._decide(self._rule(published, self._state))
             for update in self._own:
                 if update.client_id in self._weights:
@@ -145,7 +145,7 @@ class RuleRound(RoundSum):
     """The same by a rule that looks at each update: they are exchanged once all are there."""
 
     def reduce(self, ranks: Ranks) -> RoundResult:
-        """Asks the rule; where it leaves nobody, all stays as it is. All ranks call this."""
+        """Asks the rule; where it keeps nobody, all stays as it is. All ranks call this."""
         assert self._rule is not None
         ranks.all_reduce(self._reports.rows)
         own = (self._own.pop(0).diff.local.to_blocks() for _ in self._plan.shares[ranks.rank])

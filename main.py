@@ -104,15 +104,15 @@ def run(ranks: "Ranks", data_folder: Path, job: Job) -> None:
     config, dataset = job.config, open_dataset(data_folder)
     model = build_model(config, dataset, ranks)
     ranks.check_equal((known := fingerprint(data_folder)) | {"start weights": checksum_of(model)})
-    done, rule_state = restore(ranks, model, job.run_dir, whose := identity(config, known))
+    done, state = restore(ranks, model, job.run_dir, whose := identity(config, known))
 
     # rank 0 alone writes and speaks
     recorder: MainRecorder | SilentRecorder = SilentRecorder(ranks)
     if ranks.is_main:
         recorder = MainRecorder(ranks, job, done, whose)
     observer = recorder.observer
-    server = Server(config.server, rule_state)
-    clients = Clients(config, dataset, model, observer, rule_state)
+    server = Server(config.server, state)
+    clients = Clients(config, dataset, model, observer, state)
     test = global_test(ranks, config, dataset, observer.heartbeat.beat)
     recorder.begin(dataset, model, clients.class_counts(), evaluation := test(model))
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, without
 from federal_defense.two_means import two_means
 
-LEAST_RATIO = 1.75, 3.3  # of the widest class's spread to the median class's; of few clients more
+LEAST_RATIO = 1.75, 3.3  # max(1.75, 1 + 3.3 / sqrt n) of the widest spread to the median class's
 MEMORY = 0.9  # of each round's suspicion that is left a round later
 LEAST_SUSPICION = 0.05
 
@@ -43,26 +43,25 @@ def without_suspects(updates: Updates, state: State, against: Array) -> Aggregat
 def most_suspected(suspicion: Array) -> NDArray[np.bool_]:
     """Which clients [n] are under suspicion; of more than (n - 1) // 2 the most suspected."""
     n = len(suspicion)
-    next_one = np.sort(suspicion)[n - 1 - (n - 1) // 2]  # equally suspected: none, not the first
+    next_one = np.sort(suspicion)[n - 1 - (n - 1) // 2]  # the first who must stay, and his equals
     return suspicion > max(LEAST_SUSPICION, next_one)
 
 
 def evidence(class_means: Array) -> Array:
     """For each client [n] how much this round speaks against it, or (below 0) for it.
 
-    class_means [n, C]. All 0 in a round that looks like one without attack, and where half or
-    more of the clients are low in a class that the model has not unlearned: such a class is lower
-    than all others, but one that attackers raise (a flip's target, a backdoor's) is not."""
-    levels = np.median(class_means, axis=0)  # [C]
-    apart = class_means - levels
-    widest, strength = widest_class(apart.std(axis=0), len(apart), *LEAST_RATIO)
+    class_means [n, C]. All 0 in a round that looks like one without attack. Where half or more of
+    the clients are low it counts only if that class is the lowest of all, as one is that the model
+    has unlearned; else the others may be attackers that raise it, a flip's target for one."""
+    levels, n = np.median(class_means, axis=0), len(class_means)  # levels [C]
+    widest, strength = widest_class(class_means.std(axis=0), n, *LEAST_RATIO)
     if strength <= 0:
-        return np.zeros(len(apart))
-    values = apart[:, widest]
+        return np.zeros(n)
+    values = class_means[:, widest]
     group = two_means(values[:, None])
     group = min(~group, group, key=lambda own: values[own].mean())  # the lower one
-    if 2 * group.sum() >= len(group) and levels[widest] > levels.min():
-        return np.zeros(len(apart))
+    if 2 * group.sum() >= n and levels[widest] > levels.min():
+        return np.zeros(n)
     return speaks_against(values, group, strength)
 
 

@@ -89,8 +89,8 @@ class FlatModel:
 
 
 class WeightDiff:
-    """Local minus global weights [P] in float64, where the difference is exact; it lies in the two
-    models, which must stay as they are."""
+    """Local minus global weights [P] in float64, finer than either is known. It is a view: what is
+    written to the local model later counts too, and the global one must stay as it is."""
 
     def __init__(self, local_model: nn.Module, model: nn.Module) -> None:
         self.local, self._old = FlatModel(local_model), FlatModel(model)

@@ -39,7 +39,7 @@ class AttackConfig(ChoiceConfig):
     end_round: Count | None = None
     """the last one (null: the run's)"""
     every: Count | None = None
-    """from the first on, each how manieth round is attacked (null: each)"""
+    """from the first on, 2 attacks every other round, 3 every third one (null: all)"""
 
 
 @dataclass(frozen=True, kw_only=True)

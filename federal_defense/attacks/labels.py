@@ -30,7 +30,7 @@ class Setting(NamedTuple):
     num_classes: int
     generator: np.random.Generator  # of its own: labels are drawn once, noise in each round
     share: float = 1.0  # of the round's images that all attackers of this attack have
-    place: tuple[int, int] = (0, 1)  # the how manieth of how many attackers it is
+    place: tuple[int, int] = (0, 1)  # its number among how many attackers, from 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Poisoned:
 
     labels: Labels
     stamps: list[tuple[NDArray[np.bool_], Stamp]] = field(default_factory=list)  # which [N], how
-    edited_labels: int = 0  # how many of them are not the true ones
+    edited_labels: int = 0  # how many are not the true ones; attacks leave that to table.py
 
     def stamped(self, images: Images, places: NDArray[np.int64]) -> Images:
         """These of the N images [B, H, W, C], of which some get their stamp where they are."""

@@ -19,17 +19,20 @@ OF_C = ("label flip", "hidden flip", "flip of all", "random label", "backdoor", 
         "scaling", "ALIE", "IPM", "Min-Max")  # fmt: skip
 
 
-def matrix(axes: Axes, values: Values, rows: list[str], columns: list[str], title: str) -> None:
-    """Figures [rows, columns] from 0 to 100 in colour and number; NaN stays empty."""
-    axes.imshow(values, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+def matrix(
+    axes: Axes, values: Values, rows: list[str], columns: list[str], title: str, top: float = 100
+) -> None:
+    """Figures [rows, columns] from 0 to ``top`` in colour and number; NaN stays empty."""
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=top, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            color = "white" if value > 60 else "black"
+            color = "white" if value > 0.6 * top else "black"
             axes.text(
                 column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=6
             )
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=7)
     axes.set_yticks(range(len(rows)), rows, fontsize=7)
+    axes.tick_params(length=0)
     axes.set_title(title, fontsize=9)
 
 
@@ -94,13 +97,16 @@ def draw_worst_case(partition: str) -> Figure:
     of = {(r["defense"], r["part"]): r for r in rows}
 
     def figure_of(rule: str, part: str, key: str) -> float:
-        value: Any = of.get((rule, part), {}).get(key)
+        row: dict[str, Any] = of.get((rule, part), {})
+        value = 0.0 if "failed" in row else row.get(key)
         return float("nan") if value is None else float(value)
 
     accuracy = np.array([[figure_of(rule, part, "accuracy") for part in ("none", *OF_C)]
                          for rule in rules])  # fmt: skip
-    worst = np.nan_to_num(accuracy[:, 1:]).min(axis=1, keepdims=True)
-    matrix(left, np.hstack([accuracy, worst]), rules, ["no attack", *OF_C, "worst"], "accuracy (%)")
+    worst = np.nanmin(accuracy[:, 1:], axis=1, keepdims=True)
+    matrix(
+        left, np.hstack([accuracy, worst]), rules, ["no attack", *OF_C, "worst"], "accuracy (%)", 40
+    )
     own = [("label flip", "source_recall"), ("hidden flip", "source_recall"),
            ("backdoor", "backdoor_success_rate")]  # fmt: skip
     values = np.array([[figure_of(rule, *one) for one in own] for rule in rules])
