@@ -99,12 +99,6 @@ def test_two_runs_can_share_any_temporary_folder(data_path: Path, tmp_path: Path
     assert not list(folder.iterdir())
 
 
-def test_help_is_the_same_without_docstrings() -> None:
-    command = [sys.executable, "-OO", "main.py", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == run_main("--help").stdout, done.stderr
-
-
 class FullMemory:
     """multiprocessing's context where /dev/shm has no room for a lock."""
 
