@@ -1,6 +1,7 @@
 """The runs behind docs/evidence.md: those of a plan that have no row yet, and a row for each.
 
     python -m tests.benchmarks.evidence docs/evidence/flips.json ...
+    python -m tests.benchmarks.evidence "docs/evidence/flips.json#drawn pairs"   # one part
 
 A plan is a JSON object: `base`, keys of all its runs; `parts`, by title, keys and a `sweep` of each
 part's own; `rows`, which this command adds, one as soon as each run has ended. Stopped at any time
@@ -40,9 +41,9 @@ TOO_LARGE = "a weaker attack, may help"  # how a run ends that an attack has dri
 
 def main(argv: list[str]) -> None:
     for name in argv:
-        path = Path(name)
-        for title in json.loads(path.read_text())["parts"]:
-            carry_out_part(path, title)
+        file, _, part = name.partition("#")
+        for title in [part] if part else json.loads(Path(file).read_text())["parts"]:
+            carry_out_part(Path(file), title)
 
 
 def carry_out_part(path: Path, title: str) -> None:
