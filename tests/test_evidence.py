@@ -14,9 +14,9 @@ import pytest
 from extra_utils.config.reader import Arguments
 from extra_utils.config.sweep import read_sweep
 from tests.benchmarks.evidence import as_text
-from tests.benchmarks.evidence_page import PAGE
+from tests.benchmarks.evidence_page import PAGES, TABLES, filled
 from tests.benchmarks.evidence_rows import FOLDER
-from tests.benchmarks.evidence_tables import filled, upper_bound
+from tests.benchmarks.evidence_tables import upper_bound
 from tests.helpers import ROOT
 
 PLANS = sorted(FOLDER.glob("*.json"))
@@ -44,8 +44,9 @@ def test_every_row_is_of_a_run_of_its_plan_and_stands_once(path: Path, tmp_path:
 
 
 def test_the_pages_tables_are_those_of_the_rows() -> None:
-    page = PAGE.read_text("utf-8")
-    assert filled(page) == page
+    pages = [page.read_text("utf-8") for page in PAGES]
+    assert [filled(page) for page in pages] == pages
+    assert sum(page.count("<!-- table: ") for page in pages) == len(TABLES)
 
 
 @pytest.mark.slow

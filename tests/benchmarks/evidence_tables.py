@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from math import comb
 
 from extra_utils.basics.spread import difference_of, spread_of, with_doubt
-from extra_utils.plots.comparison import markdown
 from tests.benchmarks.evidence_rows import Row, rows_of, rules_in, select
 
 Cells = list[list[str]]
@@ -158,68 +156,3 @@ def worst_case() -> Cells:
 def text_of(rows: dict[str, Row], part: str, key: str) -> str:
     value = rows.get(part, {}).get(key)
     return "-" if value is None else f"{value:.1f}"
-
-
-def goals() -> Cells:
-    """What was asked of `class_rows`, and the worst cell of each; means over the seeds."""
-    hides = select([*rows_of("hidden"), *rows_of("fractions"), *rows_of("flips")],
-                   defense="class_rows", attack_hide=("None", "null", "class_mean"))  # fmt: skip
-    attacked = [r for r in hides if str(r.get("attack", "5")).count("source=0") == 0]
-    quiet = [row for row in hides if "no attack" in row["part"]]
-    attacked = [r for r in attacked if r not in quiet and "drawn" not in r["part"]]
-    some = [row for row in quiet if row["partition"] == "iid" or str(row["alpha"]) == "0.3"]
-    flagged = statistics.fmean(row["honest_flagged_ever"] for row in some)
-    iid = select(attacked, partition="iid", attack_fraction=(0.2, 0.3, 0.4))
-    unequal = select(attacked, partition="dirichlet", alpha=1.0)
-    many, few = (select(unequal, attack_fraction=share) for share in (0.4, 0.2))
-    both = rows_of("fractions")
-    less = [worst(select(both, defense="class_rows", partition=part, alpha=alpha), "source_recall",
-                  select(both, defense="lfighter", partition=part, alpha=alpha))
-            for part, alpha in (("iid", None), ("dirichlet", 1.0), ("dirichlet", 0.3))]  # fmt: skip
-    return [
-        ["goal", "asked", "reached, worst cell"],
-        ["(a) honest flagged without attack, iid and dirichlet 0.3", "<= 1 %", f"{flagged:.2f} %"],
-        ["(b) found, iid, 20 to 40 %", ">= 95 %", f"{worst(iid, 'found'):.0f} %"],
-        ["(c) found, dirichlet 1.0, 40 %", ">= 95 %", f"{worst(many, 'found'):.0f} %"],
-        ["(c) found, dirichlet 1.0, 20 %", ">= 80 %", f"{worst(few, 'found'):.0f} %"],
-        [
-            "(c) honest flagged there",
-            "<= 10 %",
-            f"{-worst([*many, *few], 'honest_flagged', sign=-1):.1f} %",
-        ],
-        ["(d) source recall less `lfighter`'s in B", ">= -3", f"{min(less):+.1f}"],
-    ]
-
-
-def worst(rows: list[Row], key: str, others: list[Row] | None = None, sign: int = 1) -> float:
-    """The least mean over the seeds of a setting; less that of the others in it."""
-    cells_: dict[tuple[str, ...], list[float]] = {}
-    of = {setting_of(row): row[key] for row in others or []}
-    for row in rows:
-        value = sign * row[key] - of.get(setting_of(row), 0.0)
-        cells_.setdefault(setting_of(row)[1:], []).append(value)
-    return min(map(statistics.fmean, cells_.values()))
-
-
-def setting_of(row: Row) -> tuple[str, ...]:
-    """The seed, and what else the run was."""
-    keys = ("seed", "type", "partition", "alpha", "attack.fraction")
-    hide = str(row.get("attack.hide")).replace("null", "None")
-    return (*(str(row.get(key)) for key in keys), hide)
-
-
-TABLES: dict[str, Callable[[], Cells]] = {
-    table.__name__: table
-    for table in (flips, no_attack, fractions, worst_case, hidden, goals, other_settings)
-}
-
-
-def filled(page: str) -> str:
-    """The page with each table between its markers."""
-    for name, table in TABLES.items():
-        head, tail = f"<!-- table: {name} -->", "<!-- end of table -->"
-        before, _, rest = page.partition(head)
-        assert rest, f"the page has no marker {head}"
-        after = rest.partition(tail)[2]
-        page = f"{before}{head}\n\n{markdown(table())}\n\n{tail}{after}"
-    return page
