@@ -47,14 +47,14 @@ def most_suspected(suspicion: Array) -> NDArray[np.bool_]:
     return suspicion > max(LEAST_SUSPICION, next_one)
 
 
-def evidence(class_means: Array) -> Array:
+def evidence(class_means: Array, least_ratio: tuple[float, float] = LEAST_RATIO) -> Array:
     """For each client [n] how much this round speaks against it, or (below 0) for it.
 
     class_means [n, C]. All 0 in a round that looks like one without attack. Where half or more of
     the clients are low it counts only if that class is the lowest of all, as one is that the model
     has unlearned; else the others may be attackers that raise it, a flip's target for one."""
     levels, n = np.median(class_means, axis=0), len(class_means)  # levels [C]
-    widest, strength = widest_class(class_means.std(axis=0), n, *LEAST_RATIO)
+    widest, strength = widest_class(class_means.std(axis=0), n, *least_ratio)
     if strength <= 0:
         return np.zeros(n)
     values = class_means[:, widest]
@@ -69,8 +69,8 @@ def widest_class(spreads: Array, n: int, least: float, of_few: float) -> tuple[i
     """Of the spreads [C] over n clients the widest, and how far it stands out; 0 or less: no."""
     usual, widest = float(np.median(spreads)), int(spreads.argmax())
     # from few clients spreads are known badly, and their ratio must be larger
-    least_ratio = max(least, 1 + of_few / math.sqrt(n))
-    strength = float(spreads[widest]) / max(usual, 1e-300) / least_ratio - 1
+    bound = max(least, 1 + of_few / math.sqrt(n))
+    strength = float(spreads[widest]) / max(usual, 1e-300) / bound - 1
     return widest, strength if usual else 0.0
 
 

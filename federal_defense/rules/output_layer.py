@@ -9,7 +9,7 @@ from federal_defense.two_means import two_means
 
 KEPT_VARIANCE = 0.99  # of the principal components, at most
 ROUNDING = 1e-12  # relative; columns that differ by less are equal
-OF_ROWS = 1.5, 2.4  # the LEAST_RATIO of `class_rows`
+OF_WEIGHTS, OF_ROWS = (3.5, 10.0), (1.5, 2.4)  # `class_rows`' own, as LEAST_RATIO is `class_mean`'s
 
 
 def foolsgold(updates: Updates, state: State) -> Aggregate:
@@ -109,31 +109,31 @@ def cosines(rows: Array) -> Array:
 
 
 def class_rows(updates: Updates, state: State) -> Aggregate:
-    """class_mean, and where it sees nothing its test on whole rows of the last layer
+    """class_mean between two tests of the last layer: of single weights, and of whole rows
 
-    A hidden flip leaves its row of one class where no honest row lies. The class means are those of
-    what was sent, whatever was reported. Source: this project."""
+    A hidden flip moves weights that no honest client moves. The class means are those of what was
+    sent, whatever was reported. Source: this project."""
     layer = updates.output_layer()
     sent = layer[:, :, :-1].mean(axis=2) + layer[:, :, -1] / (layer.shape[2] - 1)
-    against = means.evidence(sent + np.median(updates.class_means - sent, axis=0))
-    against = against if against.any() else rows_evidence(layer)
-    return means.without_suspects(updates, state, against)
+    lengths = np.linalg.norm(layer, axis=(1, 2), keepdims=True)
+    layer = layer * np.median(lengths) / np.maximum(lengths, 1e-300)
+    far = np.abs(layer - np.median(layer, axis=0)).max(axis=2)  # [n, C], of a single weight
+    sent += np.median(updates.class_means - sent, axis=0)
+    seen = means.evidence(-far, OF_WEIGHTS), means.evidence(sent), rows_evidence(layer)
+    return means.without_suspects(updates, state, next(filter(np.any, seen), seen[0]))
 
 
 def rows_evidence(layer: Array) -> Array:
-    """For each client [n] how much this round speaks against it, or (below 0) for it.
+    """As `class_mean`'s evidence, of whole rows: layer [n, C, h + 1], differences of one length.
 
-    layer [n, C, h + 1]: output-layer differences. All 0 in a round like one without attack."""
-    lengths = np.linalg.norm(layer, axis=(1, 2), keepdims=True)
-    scaled = layer * np.median(lengths) / np.maximum(lengths, 1e-300)
-    rows = np.moveaxis(scaled - scaled.mean(axis=0), 1, 0)  # [C, n, h + 1]
+    Suspected is the tighter group: attackers want the same of one class, and honest data differ."""
+    rows = np.moveaxis(layer - layer.mean(axis=0), 1, 0)  # [C, n, h + 1]
     left, sizes, _ = np.linalg.svd(rows, full_matrices=False)  # the first ones: principal
     widest, strength = means.widest_class(sizes[:, 0], len(layer), *OF_ROWS)
     if strength <= 0:
         return np.zeros(len(layer))
     values, own = left[widest, :, 0], rows[widest]
     group = two_means(values[:, None])
-    # neither is the lower one: attackers want the same of one class, and honest data differ
     group = min(~group, group, key=lambda one: own[one].var(axis=0).sum())
     return means.speaks_against(values, group, strength)
 

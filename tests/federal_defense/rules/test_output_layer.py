@@ -225,20 +225,24 @@ def test_principal_components_at_the_edges() -> None:
 def flips(n: int, num_attackers: int, how: str, seed: int = 0) -> Dense:
     """Rows [10, 21] of noise 1 and biases 0; the last clients have low ones in class 1.
 
-    Hidden, one weight of that row brings its mean to the honest ones'; reported, it is said to."""
+    Hidden, one weight of that row brings its mean to the honest ones', scattered, a different one
+    by client, spread, ten of them; reported, it is said to."""
     layer = np.random.default_rng(seed).normal(size=(n, 10, 21))
     layer[:, :, -1] = 0.0
     bad = slice(n - num_attackers, n)
     honest = layer.sum(axis=2) / 20
     layer[bad, 1, :10] -= 3
-    if how == "hidden":
-        layer[bad, 1, 10] += 3 * 10
+    clients = np.arange(n)[bad]
+    if how in ("hidden", "scattered"):
+        layer[clients, 1, 10 + (clients % 5 if how == "scattered" else 0)] += 3 * 10
+    if how == "spread":
+        layer[bad, 1, 10:20] += 3
     updates = Dense(layer, shape=(10, 21))
     updates.class_means = honest + 5 if how == "reported" else layer.sum(axis=2) / 20 + 5
     return updates
 
 
-@pytest.mark.parametrize("how", ["blind", "hidden", "reported"])
+@pytest.mark.parametrize("how", ["blind", "hidden", "scattered", "spread", "reported"])
 @pytest.mark.parametrize(("n", "num_attackers"), [(10, 4), (20, 2), (20, 8)])
 def test_class_rows_finds_flips_that_are_hidden_from_class_mean(
     n: int, num_attackers: int, how: str
