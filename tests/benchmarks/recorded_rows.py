@@ -23,7 +23,7 @@ import numpy as np
 from extra_utils.aggregation.messages import Aggregate, Array, State, Updates, without
 from extra_utils.basics.errors import prepare_process
 from federal_defense import class_mean
-from federal_defense.rules.output_layer import rows_evidence
+from federal_defense.rules.output_layer import OF_WEIGHTS, rows_evidence
 from federal_defense.rules.table import DEFENSES
 from main import main as run_main
 
@@ -77,16 +77,63 @@ def record(folder: Path, keys: list[str], *, is_oracle: bool) -> Recorded:
     return [dict(np.load(path)) for path in paths]
 
 
+def scaled(layer: Array) -> Array:
+    """Last layers [n, C, h + 1], brought to the median length."""
+    lengths = np.linalg.norm(layer, axis=(1, 2), keepdims=True)
+    whole: Array = layer * np.median(lengths) / lengths
+    return whole
+
+
 def of_both(now: dict[str, Array]) -> Array:
-    """`class_rows`."""
+    """`class_rows` without its test of single weights."""
     against = class_mean.evidence(now["means"])
-    return against if against.any() else rows_evidence(now["layer"])
+    return against if against.any() else rows_evidence(scaled(now["layer"]))
 
 
+def of_all(now: dict[str, Array]) -> Array:
+    """`class_rows`."""
+    against = class_mean.evidence(-single_weights(now["layer"]), OF_WEIGHTS)
+    return against if against.any() else of_both(now)
+
+
+def single_weights(layer: Array) -> Array:
+    """How far [n, C] the farthest weight of a row is from the clients' median."""
+    apart = scaled(layer)
+    far: Array = np.abs(apart - np.median(apart, axis=0)).max(axis=2)
+    return far
+
+
+def lengths_of(layer: Array) -> Array:
+    """Of the rows [n, C], less the clients' median."""
+    apart = scaled(layer)
+    return np.linalg.norm(apart - np.median(apart, axis=0), axis=2)
+
+
+def less_mean(layer: Array) -> Array:
+    """The same of what a row's mean does not see."""
+    apart = scaled(layer) - np.median(scaled(layer), axis=0)
+    return np.linalg.norm(apart - apart.mean(axis=2, keepdims=True), axis=2)
+
+
+def across(layer: Array) -> Array:
+    """The same of what is not along the median row."""
+    apart, middle = scaled(layer), np.median(scaled(layer), axis=0)
+    along = middle / np.linalg.norm(middle, axis=1, keepdims=True)
+    apart = apart - middle
+    return np.linalg.norm(apart - (apart * along).sum(axis=2, keepdims=True) * along, axis=2)
+
+
+MEASURES = {
+    "single weight": single_weights,
+    "less its mean": less_mean,
+    "length": lengths_of,
+    "across": across,
+}
 RULES: dict[str, Callable[[dict[str, Array]], Array]] = {
     "class_mean": lambda now: class_mean.evidence(now["means"]),
-    "rows alone": lambda now: rows_evidence(now["layer"]),
-    "class_rows": of_both,
+    "rows alone": lambda now: rows_evidence(scaled(now["layer"])),
+    "without single weights": of_both,
+    "class_rows": of_all,
 }
 
 
@@ -108,15 +155,17 @@ def replay(rounds: Recorded, rule: Callable[..., Array], drawn: int, turns: int)
     return f"{hits} / {100 * np.mean(wrong):.0f}"
 
 
-def ratios(rounds: Recorded) -> str:
-    """The widest class's spread of whole rows by the median class's, from round 2 on."""
-    seen = []
+def ratios(rounds: Recorded) -> list[str]:
+    """By measure the widest class's spread by the median class's, from round 2 on: of the rows
+    along their principal direction, then the others."""
+    found: list[list[float]] = [[] for _ in range(1 + len(MEASURES))]
     for now in rounds[1:]:
-        lengths = np.linalg.norm(now["layer"], axis=(1, 2), keepdims=True)
-        rows = np.moveaxis(now["layer"] / lengths, 1, 0)
+        rows = np.moveaxis(scaled(now["layer"]), 1, 0)
         sizes = np.linalg.svd(rows - rows.mean(axis=1, keepdims=True), compute_uv=False)[:, 0]
-        seen.append(float(sizes.max() / np.median(sizes)))
-    return f"{min(seen):.2f} - {max(seen):.2f}"
+        spreads = [sizes, *(far(now["layer"]).std(axis=0) for far in MEASURES.values())]
+        for seen, spread in zip(found, spreads, strict=True):
+            seen.append(float(spread.max() / np.median(spread)))
+    return [f"{min(seen):.2f} - {max(seen):.2f}" for seen in found]
 
 
 def main(argv: list[str]) -> None:
@@ -124,7 +173,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/recorded"))
     parser.add_argument("--only", nargs="*", help="settings by name")
     given = parser.parse_args(argv)
-    print("| setting | ratio of rows |", " | ".join(RULES), "| drawn 10 | drawn 5 |")
+    print("| setting | rows |", " | ".join([*MEASURES, *RULES]), "| drawn 10 | drawn 5 |")
     for name, keys in settings():
         if given.only and name not in given.only:
             continue
@@ -134,7 +183,7 @@ def main(argv: list[str]) -> None:
             rounds = record(place, keys, is_oracle=is_oracle)
             figures: list[Any] = [replay(rounds, rule, 20, 10) for rule in RULES.values()]
             figures += [replay(rounds[2:], of_both, drawn, 300) for drawn in (10, 5)]
-            print(f"| {name}, {kind} | {ratios(rounds)} |", " | ".join(figures), "|", flush=True)
+            print(f"| {name}, {kind} |", " | ".join([*ratios(rounds), *figures]), "|", flush=True)
 
 
 if __name__ == "__main__":
