@@ -25,6 +25,8 @@ def rows_of(name: str) -> list[Row]:
             "defense": part.get("defense", {}).get("name")
         }
         fixed |= {f"attack.{key}": attack.get(key) for key in ("fraction", "hide")}
+        if share := re.search(r"fraction=([\d.]+)", row.get("attack", "")):
+            fixed["attack.fraction"] = share.group(1)
         whole = fixed | row
         found.append(whole | ({"alpha": None} if whole["partition"] == "iid" else {}))
     return found
