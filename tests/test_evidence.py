@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from extra_utils.config.reader import Arguments
 from extra_utils.config.sweep import read_sweep
 from tests.benchmarks.evidence import as_text
 from tests.benchmarks.evidence_page import PAGES, TABLES, filled
-from tests.benchmarks.evidence_rows import FOLDER
+from tests.benchmarks.evidence_rows import FOLDER, pair_of, rows_of, select
 from tests.benchmarks.evidence_tables import upper_bound
 from tests.helpers import ROOT
 
@@ -83,3 +84,53 @@ def test_a_plan_goes_on_with_the_runs_that_have_no_row(tmp_path: Path) -> None:
 def test_the_bound_of_a_share_is_clopper_and_pearsons() -> None:
     assert upper_bound(0, 20) == pytest.approx(1 - 0.05 ** (1 / 20))
     assert upper_bound(1, 10) == pytest.approx(0.3942, abs=1e-4)
+
+
+def mean_of(plan: str, key: str, **wanted: Any) -> str:
+    """The mean over a plan's rows with these values, as a page says it."""
+    values = [row[key] for row in select(rows_of(plan), **wanted) if row.get(key) is not None]
+    assert values, (plan, key, wanted)
+    return f"{statistics.fmean(values):.1f}"
+
+
+def recall(rule: str, partition: str) -> str:
+    """Of 5 -> 3 by 40 %, seeds 0 to 2."""
+    wanted = {"part": "published pairs", "seed": (0, 1, 2), "partition": partition}
+    rows = [row for row in select(rows_of("flips"), defense=rule, **wanted)
+            if pair_of(row) == "5 -> 3"]  # fmt: skip
+    assert len(rows) == 3
+    return f"{statistics.fmean(row['source_recall'] for row in rows):.1f}"
+
+
+def hidden(rule: str, partition: str, hide: str, key: str = "source_recall") -> str:
+    return mean_of("hidden", key, part="CIFAR-10 5->3", defense=rule, partition=partition,
+                   attack_hide=hide)  # fmt: skip
+
+
+def figures() -> dict[str, str]:
+    """What the sentences below name."""
+    few = {"part": "CIFAR-10 5->3, 20 %", "partition": "dirichlet"}
+    found = {
+        f"{rule}_{partition}": recall(rule, partition)
+        for rule in ("mean", "lfighter", "class_mean", "class_rows", "oracle")
+        for partition in ("iid", "dirichlet")
+    }
+    for hide in ("class_mean", "rows"):
+        for rule in ("mean", "lfighter", "class_mean", "class_rows"):
+            found[f"{hide}_{rule}"] = hidden(rule, "iid", hide)
+            found[f"{hide}_{rule}_unequal"] = hidden(rule, "dirichlet", hide)
+    found["few"] = mean_of("hidden", "found", **few, attack_hide=("None", "null"))
+    found["few_hidden"] = mean_of("hidden", "found", **few, attack_hide="class_mean")
+    found["success"] = hidden("mean", "iid", "rows", "attack_success_rate")
+    found["success_hidden"] = hidden("mean", "iid", "class_mean", "attack_success_rate")
+    return found
+
+
+CLAIMS = read(ROOT / "tests" / "evidence_claims.json")  # by page a sentence, figures left open
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_what_the_pages_claim_is_what_the_rows_say(name: str) -> None:
+    text = " ".join((ROOT / name).read_text("utf-8").split())
+    sentence = CLAIMS[name].format(**figures())
+    assert sentence in text, sentence
