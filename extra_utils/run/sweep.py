@@ -151,4 +151,4 @@ def _heard(counts: Counter[tuple[bool, str]], name: str) -> Iterator[None]:
     except ConfigError as error:
         raise ConfigError(f"{error} (in the run {name})") from None
     for is_warning, text in enumerate(texts):
-        counts.update((bool(is_warning), line) for line in text.getvalue().splitlines())
+        counts.update({(bool(is_warning), line): 1 for line in text.getvalue().splitlines()})
