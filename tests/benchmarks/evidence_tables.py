@@ -19,10 +19,13 @@ def cell(rows: list[Row], key: str, digits: int = 1) -> str:
 
 def paired(rows: list[Row], others: list[Row], key: str, by: tuple[str, ...]) -> str:
     """Of the rows less the others of the same seed and setting, with half its 95 % interval."""
-    of = {tuple(row.get(k) for k in by): row.get(key) for row in others}
-    pairs = [(row.get(key), of.get(tuple(row.get(k) for k in by))) for row in rows]
-    spread = difference_of(pairs)
+    of = {setting_of(row, by): row.get(key) for row in others}
+    spread = difference_of((row.get(key), of.get(setting_of(row, by))) for row in rows)
     return "-" if spread is None else with_doubt(spread.mean, spread.half, sign="+")
+
+
+def setting_of(row: Row, by: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(row.get(key)).replace("null", "None") for key in by)
 
 
 FIGURES = {
@@ -50,7 +53,7 @@ def flips() -> Cells:
     rows = rows_of("flips")
     groups = {}
     for partition in ("iid", "dirichlet"):
-        for part, title in (("published pairs", "5 -> 3 and 0 -> 2, seeds 0 to 4"),
+        for part, title in (("published pairs", "5 -> 3 and 0 -> 2"),
                             ("drawn pairs", "1 -> 9 and ten drawn pairs")):  # fmt: skip
             groups[f"{partition}, {title}"] = select(rows, partition=partition, part=part)
     return by_rule(groups)
