@@ -54,10 +54,11 @@ def evidence(class_means: Array, least_ratio: tuple[float, float] = LEAST_RATIO)
     the clients are low it counts only if that class is the lowest of all, as one is that the model
     has unlearned; else the others may be attackers that raise it, a flip's target for one."""
     levels, n = np.median(class_means, axis=0), len(class_means)  # levels [C]
-    widest, strength = widest_class(class_means.std(axis=0), n, *least_ratio)
+    apart = class_means - levels  # so equal ones are exactly 0, and differ by no rounding
+    widest, strength = widest_class(apart.std(axis=0), n, *least_ratio)
     if strength <= 0:
         return np.zeros(n)
-    values = class_means[:, widest]
+    values = apart[:, widest]
     group = two_means(values[:, None])
     group = min(~group, group, key=lambda own: values[own].mean())  # the lower one
     if 2 * group.sum() >= n and levels[widest] > levels.min():

@@ -138,7 +138,7 @@ def test_the_demos_print_what_a_lecturer_would_show(name: str) -> None:
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) < 30
-    rows = dict(re.findall(r"^(\w[\w ]*?) +(-?\d\.\d{3} .*)$", done.stdout, re.MULTILINE))
+    rows = dict(re.findall(r"^(\w[\w, ]*?) +(-?\d\.\d{3} .*)$", done.stdout, re.MULTILINE))
     tables = {key: np.array(row.split(), dtype=float) for key, row in rows.items()}
     if name == "class_mean":
         first = done.stdout.split("The all_reduced mean")[0]

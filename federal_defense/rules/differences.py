@@ -1,7 +1,6 @@
 """Rules that look at whole differences: each coordinate by itself, or lengths and distances.
 
-The first ones count all clients alike (running statistics aside, which have the clients' weights
-by images in any case); all that the others need is a Gram matrix.
+The first ones count all clients alike; all that the others need is a Gram matrix.
 """
 
 import math

@@ -111,14 +111,14 @@ def cosines(rows: Array) -> Array:
 def class_rows(updates: Updates, state: State) -> Aggregate:
     """class_mean between two tests of the last layer: of single weights, and of whole rows
 
-    A hidden flip moves weights that no honest client moves. The class means are those of what was
-    sent, whatever was reported. Source: this project."""
+    A hidden flip moves weights that nobody else moves. Source: this project."""
     layer = updates.output_layer()
     sent = layer[:, :, :-1].mean(axis=2) + layer[:, :, -1] / (layer.shape[2] - 1)
     lengths = np.linalg.norm(layer, axis=(1, 2), keepdims=True)
     layer = layer * np.median(lengths) / np.maximum(lengths, 1e-300)
-    far = np.abs(layer - np.median(layer, axis=0)).max(axis=2)  # [n, C], of a single weight
-    sent += np.median(updates.class_means - sent, axis=0)
+    layer -= np.median(layer, axis=0)
+    far = np.abs(layer).max(axis=2)  # [n, C], of a single weight
+    sent += np.median(updates.class_means - sent, axis=0)  # whatever was reported
     seen = means.evidence(-far, OF_WEIGHTS), means.evidence(sent), rows_evidence(layer)
     return means.without_suspects(updates, state, next(filter(np.any, seen), seen[0]))
 
