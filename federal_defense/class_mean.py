@@ -69,8 +69,7 @@ def evidence(class_means: Array, least_ratio: tuple[float, float] = LEAST_RATIO)
 def widest_class(spreads: Array, n: int, least: float, of_few: float) -> tuple[int, float]:
     """Of the spreads [C] over n clients the widest, and how far it stands out; 0 or less: no."""
     usual, widest = float(np.median(spreads)), int(spreads.argmax())
-    # from few clients spreads are known badly, and their ratio must be larger
-    bound = max(least, 1 + of_few / math.sqrt(n))
+    bound = max(least, 1 + of_few / math.sqrt(n))  # of few clients spreads are known badly
     strength = float(spreads[widest]) / max(usual, 1e-300) / bound - 1
     return widest, strength if usual else 0.0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from extra_utils.basics.errors import describe_os_error
+from extra_utils.basics.errors import ConfigError, describe_os_error
 from extra_utils.processes import supervisor
 from extra_utils.processes.launch import Launcher, find_launcher
 from tests.helpers import (
@@ -82,6 +82,9 @@ def test_torchruns_variables_left_over_are_no_torchrun(monkeypatch: pytest.Monke
     for name in names:
         monkeypatch.setenv(name, "1")
     assert find_launcher() == Launcher(1, 1, 1)
+    monkeypatch.setenv("RANK", "one")
+    with pytest.raises(ConfigError, match=r'^environment: RANK: got "one", must be'):
+        find_launcher()
 
 
 def test_two_runs_can_share_any_temporary_folder(data_path: Path, tmp_path: Path) -> None:

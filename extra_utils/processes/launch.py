@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from extra_utils.basics.errors import RunFailed, printable
+from extra_utils.basics.errors import ConfigError, RunFailed, printable, show
 from extra_utils.config.keys import Config
 
 
@@ -72,5 +72,7 @@ def find_launcher() -> Launcher:
     if not {"TORCHELASTIC_RUN_ID", *names} <= os.environ.keys():
         return Launcher()
     texts = {name: os.environ.get(name, "0") for name in (*names, "TORCHELASTIC_RESTART_COUNT")}
+    if key := next((name for name, text in texts.items() if not text.isdecimal()), None):
+        raise ConfigError(f"environment: {key}: got {show(texts[key])}, must be a whole number")
     rank, local_rank, world_size, restarts = map(int, texts.values())
     return Launcher(rank, local_rank, world_size, restarts > 0)

@@ -55,6 +55,5 @@ def as_reported(local: nn.Module, model: nn.Module, honest: Update, own: Batches
     return honest.class_mean
 
 
-HIDE: dict[Hidden, Disguise]
-HIDE = {"class_mean": as_class_means, "rows": as_rows, "norm": as_long}
+HIDE: dict[Hidden, Disguise] = {"class_mean": as_class_means, "rows": as_rows, "norm": as_long}
 HIDE["class_mean_report"] = as_reported
