@@ -54,8 +54,9 @@ def write_config(folder: Path, **keys: Any) -> Path:
 
 
 def start_main(*options: str, **how: Any) -> subprocess.Popen[str]:
-    """Starts ``python main.py`` with these options from the project's root."""
-    command = [sys.executable, str(ROOT / "main.py"), *options]
+    """Starts ``python main.py`` with these options, by default from the project's root."""
+    script = "main.py" if how.get("cwd", ROOT) == ROOT else str(ROOT / "main.py")
+    command = [sys.executable, script, *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     if how.get("cwd", ROOT) != ROOT:
         how["env"] = unmeasured(how.get("env", os.environ))

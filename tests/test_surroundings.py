@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from tests.helpers import (
     one_now,
     processes_of,
     run_command,
-    run_main,
     start_main,
+    unmeasured,
     write_config,
 )
 
@@ -53,9 +54,22 @@ def test_any_name_can_be_printed_on_any_terminal(data_path: Path, tmp_path: Path
 
 def test_the_command_that_goes_on_can_be_pasted(data_path: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path, data_path=str(data_path), lr=1e6)
-    done = run_main(f"--config={config}", f"--run_dir={tmp_path / 'my run'}")
+    done = run_command(f"--config={config}", f"--run_dir={tmp_path / 'my run'}")
     assert done.returncode == 1
     assert done.stderr.endswith(f"resume with: python main.py --resume '{tmp_path / 'my run'}'\n")
+
+
+def test_it_names_the_script_that_was_started(data_path: Path, tmp_path: Path) -> None:
+    config = write_config(tmp_path, data_path=str(data_path), lr=1e6)
+    script = tmp_path / "mine.py"
+    script.write_text("import sys\nimport main\nmain.main(sys.argv[1:])\n", encoding="utf-8")
+    elsewhere = run_command(f"--config={config}", "--run_dir=r", cwd=tmp_path)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script), f"--config={config}", "--run_dir=own"]
+    own = subprocess.run(command, cwd=tmp_path, env=unmeasured(env), capture_output=True, text=True)
+    for done, started, folder in [(elsewhere, ROOT / "main.py", "r"), (own, script, "own")]:
+        hint = shlex.join(["python", str(started), "--resume", folder])
+        assert done.stderr.endswith(f"resume with: {hint}\n")
 
 
 CLOSED = {"all": "<&- >&- 2>&-", "standard error": "2>&-", "standard output": ">&-"}

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import read_rows, rows_without_times, run_main, start_main, write_config
+from tests.helpers import (
+    ROOT,
+    read_rows,
+    rows_without_times,
+    run_main,
+    start_main,
+    write_config,
+)
 
 NAMES = [f"defense={rule},seed={seed}" for seed in (0, 1) for rule in ("mean", "median")]
 Swept = tuple[Path, str, Path]  # a folder, what was printed, the config
@@ -128,7 +135,7 @@ def test_a_run_that_fails_does_not_end_the_others(data_path: Path, tmp_path: Pat
     assert "not run to its end: lr=1000000" in (place / "comparison.md").read_text()
     first, *_, last = done.stderr.splitlines()
     assert first.startswith("error: lr=1000000: rank 0 (client ")
-    assert last == f"resume with: python main.py --resume {place}"
+    assert last == f"resume with: python {ROOT / 'main.py'} --resume {place}"
     again = run_main(f"--resume={place}")
     assert again.returncode == 1
     assert re.findall(r"^run (\d/\d)", again.stdout, re.M) == ["2/2"]

@@ -24,8 +24,6 @@ LARGEST_DIFF = 2.0**18  # so that no sum of differences can leave the 64 bits
 Array = NDArray[np.float64]
 Draw = Callable[[Purpose, int], Generator]  # the stream of a purpose and number in this round
 State = dict[str, Array]
-
-
 Forge = Callable[[Array], Array]  # a block of the honest differences [m, B] to [B]
 Added = Callable[[int, Array], Array]  # a block's number, and the differences [n, B], to [B]
 

@@ -6,6 +6,7 @@ and all ranks run the same function. torch is imported when the ranks start.
 
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +28,8 @@ class Job(NamedTuple):
 
 
 def hint(folder: Path) -> str:
-    return f"resume with: python main.py --resume {printable(shlex.quote(str(folder)))}"
+    script = sys.argv[0] if sys.argv[0].endswith(".py") else "main.py"
+    return f"resume with: {printable(shlex.join(['python', script, '--resume', str(folder)]))}"
 
 
 class Launcher(NamedTuple):
