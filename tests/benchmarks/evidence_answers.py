@@ -3,59 +3,67 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 
-from tests.benchmarks.evidence_rows import Row, rows_of, select
+from tests.benchmarks.evidence_rows import Row, pair_of, rows_of, select
 
 Cells = list[list[str]]
 
 
 def goals() -> Cells:
-    """What was asked of `class_rows`, and the worst cell of each; means over the seeds."""
-    hides = select([*rows_of("hidden"), *rows_of("fractions"), *rows_of("flips")],
-                   defense="class_rows", attack_hide=("None", "null", "class_mean"))  # fmt: skip
-    attacked = [r for r in hides if str(r.get("attack", "5")).count("source=0") == 0]
-    quiet = [row for row in hides if "no attack" in row["part"]]
-    attacked = [r for r in attacked if r not in quiet and "drawn" not in r["part"]]
+    """What was asked of `class_rows`, the worst cell of each, and the mean over the cells."""
+    rows = select([*rows_of("hidden"), *rows_of("fractions"), *rows_of("flips")],
+                  defense="class_rows", attack_hide=("None", "null", "class_mean"))  # fmt: skip
+    quiet = [row for row in rows if "no attack" in row["part"]]
+    attacked = [row for row in rows if row not in quiet]
     some = [row for row in quiet if row["partition"] == "iid" or str(row["alpha"]) == "0.3"]
-    flagged = statistics.fmean(row["honest_flagged_ever"] for row in some)
     iid = select(attacked, partition="iid", attack_fraction=(0.2, 0.3, 0.4))
     unequal = select(attacked, partition="dirichlet", alpha=1.0)
     many, few = (select(unequal, attack_fraction=share) for share in (0.4, 0.2))
-    both = [row for row in rows_of("fractions") if "no attack" not in row["part"]]
-    less = [worst(select(both, defense="class_rows", partition=part, alpha=alpha), "source_recall",
-                  select(both, defense="lfighter", partition=part, alpha=alpha))
-            for part, alpha in (("iid", None), ("dirichlet", 1.0), ("dirichlet", 0.3))]  # fmt: skip
     return [
-        ["goal", "asked", "reached, worst cell"],
-        ["(a) honest flagged without attack, iid and dirichlet 0.3", "<= 1 %", f"{flagged:.2f} %"],
-        ["(b) found, iid, 20 to 40 %", ">= 95 %", f"{worst(iid, 'found'):.0f} %"],
-        ["(c) found, dirichlet 1.0, 40 %", ">= 95 %", f"{worst(many, 'found'):.0f} %"],
-        ["(c) found, dirichlet 1.0, 20 %", ">= 80 %", f"{worst(few, 'found'):.0f} %"],
-        [
-            "(c) honest flagged there",
-            "<= 10 %",
-            f"{-worst([*many, *few], 'honest_flagged', sign=-1):.1f} %",
-        ],
-        ["(d) source recall less `lfighter`'s in B", ">= -3", f"{min(less):+.1f}"],
-    ]
+        ["goal", "asked", "worst cell", "mean of all cells"],
+        line("(a) honest flagged without attack, iid and dirichlet 0.3", "<= 1 %",
+             cells(some, "honest_flagged_ever"), max),
+        line("(b) found, iid, 20 to 40 %", ">= 95 %", cells(iid, "found"), min),
+        line("(c) found, dirichlet 1.0, 40 %", ">= 95 %", cells(many, "found"), min),
+        line("(c) found, dirichlet 1.0, 20 %", ">= 80 %", cells(few, "found"), min),
+        line("(c) honest flagged there", "<= 10 %", cells([*many, *few], "honest_flagged"), max),
+        line("(d) source recall less `lfighter`'s in B", ">= -3", differences(), min),
+    ]  # fmt: skip
 
 
-def worst(rows: list[Row], key: str, others: list[Row] | None = None, sign: int = 1) -> float:
-    """The least mean over the seeds of a setting; less that of the others in it."""
+def line(
+    goal: str, asked: str, values: list[float], worst: Callable[[list[float]], float]
+) -> list[str]:
+    return [goal, asked, f"{worst(values):.1f}", f"{statistics.fmean(values):.1f}"]
+
+
+def cells(rows: list[Row], key: str) -> list[float]:
+    """The mean over the seeds of each setting; a run that two plans share counts once."""
     found: dict[tuple[str, ...], dict[str, float]] = {}  # by setting and seed
-    of = {setting_of(row): row[key] for row in others or []}
     for row in rows:
         seed, *setting = setting_of(row)
-        value = sign * row[key] - of.get(setting_of(row), 0.0)
-        found.setdefault(tuple(setting), {})[seed] = value
-    return min(statistics.fmean(own.values()) for own in found.values())
+        found.setdefault(tuple(setting), {})[seed] = row[key]
+    return [statistics.fmean(own.values()) for own in found.values()]
+
+
+def differences() -> list[float]:
+    """Source recall under `class_rows` less that under `lfighter`, in each attacked cell of B."""
+    rows = [row for row in rows_of("fractions") if "no attack" not in row["part"]]
+    ours, theirs = (
+        {setting_of(row): row["source_recall"] for row in select(rows, defense=rule)}
+        for rule in ("class_rows", "lfighter")
+    )
+    return [ours[setting] - theirs[setting] for setting in theirs]
 
 
 def setting_of(row: Row) -> tuple[str, ...]:
     """The seed, and what else the run was."""
     keys = ("seed", "type", "partition", "alpha", "attack.fraction")
     hide = str(row.get("attack.hide")).replace("null", "None")
-    return (*(str(row.get(key)) for key in keys), hide)
+    usual = "5 -> 3" if row["type"] == "cifar" else "6 -> 0"
+    pair = pair_of(row) if "source=" in str(row.get("attack")) else usual
+    return (*(str(row.get(key)) for key in keys), hide, pair)
 
 
 ADVICE = [  # what is expected, a rule, its plan's part, the figure, and where it does not hold
