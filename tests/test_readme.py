@@ -15,7 +15,9 @@ import pytest
 from extra_utils.basics.errors import ConfigError
 from extra_utils.config.reader import parse_arguments, read_config
 from extra_utils.config.sweep import baseline_of, read_sweep
+from extra_utils.run.sweep import plan_runs
 from federal_defense.benchmark import make_plan
+from federal_defense.checks import checked_config
 from federal_defense.rules.table import TABLES
 from tests.helpers import ROOT
 from tests.readme import (
@@ -72,8 +74,9 @@ def refusal_of_main(arguments: list[str]) -> str:
         given = parse_arguments(arguments)
         if not given.resume and (sweep := read_sweep(given)):
             baseline_of(sweep, given.baseline)
+            plan_runs(sweep, TABLES, checked_config, lambda config, _: Path(config.data_path))
         elif not given.resume:
-            read_config(given, TABLES)
+            checked_config(*read_config(given, TABLES))
     except ConfigError as error:
         return str(error)
     return ""
@@ -213,6 +216,8 @@ def test_the_commands_are_found_and_wrong_ones_refused(monkeypatch: pytest.Monke
     for wrong in (
         "python main.py --config configs/cifar.json --attack.targt=7",
         "python main.py --config configs/cifar.json --lr=fast",
+        "python main.py --config configs/cifar.json --seed=0,1 --defense.name=mean,class_mean",
+        "python main.py --config configs/cifar.json --defense.name=class_mean",
         "python -m pytest -m slowly tests/test_main.py",
         "python -m pytest -k nothing_of_this_name tests/test_main.py",
         "python -m tests.benchmarks.report --time 3 --tims=4",
