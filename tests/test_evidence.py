@@ -15,6 +15,7 @@ import pytest
 from extra_utils.config.reader import Arguments
 from extra_utils.config.sweep import read_sweep
 from tests.benchmarks.evidence import as_text
+from tests.benchmarks.evidence_answers import setting_of
 from tests.benchmarks.evidence_page import PAGES, TABLES, filled
 from tests.benchmarks.evidence_rows import FOLDER, pair_of, rows_of, select
 from tests.benchmarks.evidence_tables import SETTING, paired, upper_bound
@@ -119,38 +120,60 @@ def figures() -> dict[str, str]:
         for rule in ("mean", "lfighter", "class_mean", "class_rows"):
             found[f"{hide}_{rule}"] = hidden(rule, "iid", hide)
             found[f"{hide}_{rule}_unequal"] = hidden(rule, "dirichlet", hide)
-    found["few"] = mean_of("hidden", "found", **few, attack_hide=("None", "null"))
-    found["few_hidden"] = mean_of("hidden", "found", **few, attack_hide="class_mean")
+    rows = select(rows_of("hidden"), **few, attack_hide=("None", "null"))
+    found["few"] = f"{statistics.fmean(row['found'] for row in rows):.1f}"
+    found["few_seeds"] = str(sum(row["found"] > 0 for row in rows))
     found["success"] = hidden("mean", "iid", "rows", "attack_success_rate")
     found["success_hidden"] = hidden("mean", "iid", "class_mean", "attack_success_rate")
-    return found | of_drawn_pairs() | paired_differences()
+    return found | of_pairs() | of_hidden() | of_all_attacks()
 
 
-def of_drawn_pairs() -> dict[str, str]:
-    """Whom the rules find of unequal clients, over 1 -> 9 and the pairs that were drawn."""
-    rows = select(rows_of("flips"), part="drawn pairs", partition="dirichlet")
-    by_rule = {rule: {key: [row[key] for row in select(rows, defense=rule)]
-                      for key in ("found", "honest_flagged")}
-               for rule in ("lfighter", "class_mean", "class_rows")}  # fmt: skip
-    seen, ours, theirs = by_rule["class_mean"], by_rule["class_rows"], by_rule["lfighter"]
-    means = {"usual": ours["found"], "false": ours["honest_flagged"],
-             "theirs": theirs["found"], "theirs_false": theirs["honest_flagged"]}  # fmt: skip
-    figures = {name: f"{statistics.fmean(values):.1f}" for name, values in means.items()}
-    unseen = sum(share == 0 for share in seen["found"])
-    counts = {"unseen": str(unseen), "pairs": str(len(seen["found"]))}
-    return figures | counts | {"least": f"{min(ours['found']):.1f}"}
-
-
-def paired_differences() -> dict[str, str]:
-    """Of A's unequal clients, run by run."""
+def of_pairs() -> dict[str, str]:
+    """A's unequal clients: whom the rules find, and paired differences of source recall."""
     found = {}
+    rules = ("class_rows", "class_mean", "lfighter")
     for name in ("drawn", "published"):
         rows = select(rows_of("flips"), part=f"{name} pairs", partition="dirichlet")
-        ours = select(rows, defense="class_rows")
-        for key, rule in (("more", "class_mean"), ("ahead", "lfighter")):
-            theirs = select(rows, defense=rule)
-            found[f"{key}_{name}"] = paired(ours, theirs, "source_recall", SETTING)
+        ours, known, theirs = own = [select(rows, defense=rule) for rule in rules]
+        found[f"more_{name}"] = paired(ours, known, "source_recall", SETTING)
+        found[f"ahead_{name}"] = paired(ours, theirs, "source_recall", SETTING)
+        found[f"runs_{name}"] = str(len(ours))
+        for rule, some in zip(rules, own, strict=True):
+            found[f"none_{rule}_{name}"] = str(sum(row["found"] == 0 for row in some))
+            for key in ("found", "honest_flagged"):
+                values = [row[key] for row in some]
+                found[f"{key}_{rule}_{name}"] = f"{statistics.fmean(values):.1f}"
+                found[f"least_{key}_{rule}_{name}"] = f"{min(values):.1f}"
+                found[f"most_{key}_{rule}_{name}"] = f"{max(values):.1f}"
     return found
+
+
+def of_hidden() -> dict[str, str]:
+    """Whom `class_rows` finds of 40 % that hide from `class_mean`."""
+    rows = select(rows_of("hidden"), type="cifar", attack_fraction=0.4, defense="class_rows",
+                  attack_hide="class_mean")  # fmt: skip
+    equal, unequal = (select(rows, partition=name) for name in ("iid", "dirichlet"))
+    assert {row["found"] for row in equal} == {100.0}
+    groups = {"hidden_found": unequal, "new_found": select(unequal, seed=(3, 4)),
+              "new_found_iid": select(equal, seed=(3, 4))}  # fmt: skip
+    return {name: f"{statistics.fmean(row['found'] for row in own):.1f}"
+            for name, own in groups.items()}  # fmt: skip
+
+
+def of_all_attacks() -> dict[str, str]:
+    """C's random labels, and where `class_rows` is more than 3 points below `lfighter` in B."""
+    (row,) = select(rows_of("worst_case"), part="random label", partition="iid",
+                    defense="class_rows")  # fmt: skip
+    assert row["found"] == 0
+    rows = [row for row in rows_of("fractions") if "no attack" not in row["part"]]
+    by_rule = {rule: {setting_of(row): row for row in select(rows, defense=rule)}
+               for rule in ("class_rows", "lfighter")}  # fmt: skip
+    pairs = [(own, by_rule["lfighter"][place]) for place, own in by_rule["class_rows"].items()]
+    lost = [own for own, other in pairs if own["source_recall"] < other["source_recall"] - 3]
+    counts = {"cells": len(pairs), "fallen": len(lost)}
+    counts["blind"] = sum(own["found"] == 0 for own in lost)
+    figures = {name: str(number) for name, number in counts.items()}
+    return figures | {"random_flagged": f"{row['honest_flagged']:.1f}"}
 
 
 # by page sentences, their figures left open

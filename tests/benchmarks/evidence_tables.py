@@ -60,15 +60,19 @@ def flips() -> Cells:
 
 
 def no_attack() -> Cells:
-    """Of `class_rows`; whom `class_mean` flags, it flags as well."""
+    """Of our two rules, by data and split, and all together."""
     rows = [row for row in rows_of("fractions") if row["part"].startswith("no attack")]
     rows += select(rows_of("hidden"), part="Fashion-MNIST, no attack")
-    lines = [["setting", "runs", "honest flagged, all rounds, %", "runs with a flag"]]
-    for kind in ("cifar", "fashion_mnist"):
-        for title, alpha in {"iid": None, "dirichlet 1.0": 1.0, "0.3": 0.3, "0.1": 0.1}.items():
-            if own := select(rows, type=kind, alpha=alpha):
-                lines.append([f"{kind}, {title}", *of_false_flags(own)])
-    return [*lines, ["all", *of_false_flags(rows)]]
+    lines = [["setting", "rule", "runs", "honest flagged, all rounds, %", "runs with a flag"]]
+    splits = {"iid": None, "dirichlet 1.0": 1.0, "dirichlet 0.3": 0.3, "dirichlet 0.1": 0.1}
+    for rule in rules_in(rows):
+        mine = select(rows, defense=rule)
+        for kind in ("cifar", "fashion_mnist"):
+            for title, alpha in splits.items():
+                if own := select(mine, type=kind, alpha=alpha):
+                    lines.append([f"{kind}, {title}", f"`{rule}`", *of_false_flags(own)])
+        lines.append(["all", f"`{rule}`", *of_false_flags(mine)])
+    return lines
 
 
 def of_false_flags(rows: list[Row]) -> list[str]:
@@ -76,7 +80,7 @@ def of_false_flags(rows: list[Row]) -> list[str]:
     shares = [row["honest_flagged_ever"] for row in rows]
     hits, n = sum(share > 0 for share in shares), len(rows)
     bound = 100 * upper_bound(hits, n)
-    return [str(n), f"{statistics.fmean(shares):.2f}", f"{hits} (95 %: at most {bound:.0f} %)"]
+    return [str(n), f"{statistics.fmean(shares):.2f}", f"{hits} (one-sided 95 %: <= {bound:.0f} %)"]
 
 
 def upper_bound(hits: int, n: int) -> float:
