@@ -156,7 +156,7 @@ def mangle(lines: list[bytes], draw: st.DataObject) -> list[bytes]:
     return lines
 
 
-@pytest.mark.parametrize("number", [20, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [10, pytest.param(100, marks=pytest.mark.slow)])
 def test_of_a_mangled_run_what_is_whole_is_drawn(
     number: int, finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

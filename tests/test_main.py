@@ -95,6 +95,7 @@ def test_two_runs_of_one_config_give_the_same_bytes(finished_run: Path, tmp_path
     assert (again / "config.json").read_bytes() == (finished_run / "config.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_do_not_disturb_each_other(finished_run: Path, tmp_path: Path) -> None:
     config = str(finished_run / "config.json")
     runs = [start_main("--config", config, f"--output_dir={tmp_path}") for _ in range(2)]

@@ -221,6 +221,7 @@ def test_under_torchrun_there_is_no_sweep(
     assert done.stderr == "error: sweep: goes without torchrun, it starts its runs by itself\n"
 
 
+@pytest.mark.slow
 def test_two_sweeps_in_one_folder_do_not_mix(sweep: Swept) -> None:
     from extra_utils.basics.files import used_alone
 

@@ -36,7 +36,10 @@ def update_of(config: Config, dataset: Dataset, client_id: int = 1) -> Update:
     return clients.make(client_id, 1).local_train(model, 1)
 
 
-@pytest.mark.parametrize("keys", [{"model_name": "net"}, {"model_name": "resnet18"}])
+@pytest.mark.parametrize(
+    "keys",
+    [{"model_name": "net"}, pytest.param({"model_name": "resnet18"}, marks=pytest.mark.slow)],
+)
 def test_a_flip_hidden_from_class_mean_sends_the_honest_class_means(keys: dict[str, Any]) -> None:
     dataset = make_dataset(num_train=24, num_test=8)
     plain, hidden = (update_of(config_of(h, **keys), dataset) for h in (None, "class_mean"))

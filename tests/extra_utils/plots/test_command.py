@@ -39,6 +39,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_every_format_holds_every_picture_and_is_the_same_again(tmp_path: Path) -> None:
     drawn = []
     for name in ("first", "second"):
