@@ -130,6 +130,7 @@ def test_what_stands_in_front_of_the_mean_changes_who_counts(
     assert len(set(map(round, counted))) > 1
 
 
+@pytest.mark.slow
 def test_scaling_without_a_factor_is_scaling_by_the_number_of_equal_clients(
     tmp_path: Path, data_path: Path
 ) -> None:

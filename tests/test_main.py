@@ -197,6 +197,7 @@ def test_wrong_input_is_one_line_and_status_2(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_without_a_config_the_main_job_runs_wherever_one_is(
     data_path: Path, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def assert_refused(work: Path, message: str, *options: str) -> None:
         assert {path: path.read_bytes() for path in (work / "r").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_relative_paths_mean_what_they_meant_when_the_run_began(work: Path, tmp_path: Path) -> None:
     config = json.loads((work / "r" / "config.json").read_text())
     assert config["data_path"] == str(work / "mine")

@@ -29,6 +29,7 @@ from tests.helpers import (
 STRANGE, SHOWN = "目录\n\x1b[31m é", "\\u76ee\\u5f55\\n\\x1b[31m \\xe9"
 
 
+@pytest.mark.slow
 def test_any_name_can_be_printed_on_any_terminal(data_path: Path, tmp_path: Path) -> None:
     ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
     (tmp_path / STRANGE).mkdir()
