@@ -15,7 +15,7 @@ import pytest
 from extra_utils.config.reader import Arguments
 from extra_utils.config.sweep import read_sweep
 from tests.benchmarks.evidence import as_text
-from tests.benchmarks.evidence_answers import setting_of
+from tests.benchmarks.evidence_answers import cell_of
 from tests.benchmarks.evidence_page import PAGES, TABLES, filled
 from tests.benchmarks.evidence_rows import FOLDER, pair_of, rows_of, select
 from tests.benchmarks.evidence_tables import SETTING, paired, upper_bound
@@ -166,7 +166,7 @@ def of_all_attacks() -> dict[str, str]:
                     defense="class_rows")  # fmt: skip
     assert row["found"] == 0
     rows = [row for row in rows_of("fractions") if "no attack" not in row["part"]]
-    by_rule = {rule: {setting_of(row): row for row in select(rows, defense=rule)}
+    by_rule = {rule: {cell_of(row): row for row in select(rows, defense=rule)}
                for rule in ("class_rows", "lfighter")}  # fmt: skip
     pairs = [(own, by_rule["lfighter"][place]) for place, own in by_rule["class_rows"].items()]
     lost = [own for own, other in pairs if own["source_recall"] < other["source_recall"] - 3]

@@ -42,7 +42,7 @@ def cells(rows: list[Row], key: str) -> list[float]:
     """The mean over the seeds of each setting; a run that two plans share counts once."""
     found: dict[tuple[str, ...], dict[str, float]] = {}  # by setting and seed
     for row in rows:
-        seed, *setting = setting_of(row)
+        seed, *setting = cell_of(row)
         found.setdefault(tuple(setting), {})[seed] = row[key]
     return [statistics.fmean(own.values()) for own in found.values()]
 
@@ -51,13 +51,13 @@ def differences() -> list[float]:
     """Source recall under `class_rows` less that under `lfighter`, in each attacked cell of B."""
     rows = [row for row in rows_of("fractions") if "no attack" not in row["part"]]
     ours, theirs = (
-        {setting_of(row): row["source_recall"] for row in select(rows, defense=rule)}
+        {cell_of(row): row["source_recall"] for row in select(rows, defense=rule)}
         for rule in ("class_rows", "lfighter")
     )
     return [ours[setting] - theirs[setting] for setting in theirs]
 
 
-def setting_of(row: Row) -> tuple[str, ...]:
+def cell_of(row: Row) -> tuple[str, ...]:
     """The seed, and what else the run was."""
     keys = ("seed", "type", "partition", "alpha", "attack.fraction")
     hide = str(row.get("attack.hide")).replace("null", "None")
